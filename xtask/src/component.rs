@@ -1,0 +1,133 @@
+//! Building the components: each a core module from cargo, made a component
+//! here, so that no tool has to be installed for it.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use serde_json::Value;
+use wasm_encoder::{ComponentSection, CustomSection};
+use wasm_metadata::{AddMetadata, AddMetadataField};
+use wit_component::ComponentEncoder;
+
+use crate::process;
+use crate::project::Project;
+use crate::wasm_target::{TARGET, WasmTarget};
+
+/// A component that this repository holds.
+struct Recipe {
+    /// The cargo package.
+    package: &'static str,
+    /// The backend's `type`, which names the file.
+    name: &'static str,
+}
+
+const RECIPES: [Recipe; 2] = [
+    Recipe {
+        package: "azblob",
+        name: "azblob",
+    },
+    Recipe {
+        package: "http-backend",
+        name: "http",
+    },
+];
+
+/// Builds every component and returns the folder that holds them as
+/// `TYPE.wasm`.
+pub fn build(project: &Project) -> Result<PathBuf> {
+    let _lock = project.lock()?;
+    let modules = build_modules(project)?;
+    let folder = project.target("components");
+    fs::create_dir_all(&folder)?;
+    for recipe in &RECIPES {
+        let module = modules.join(recipe.package.replace('-', "_") + ".wasm");
+        let module = fs::read(&module)
+            .with_context(|| format!("cargo left no module {}", module.display()))?;
+        let component = encode(&module, &About::of(project, recipe)?)
+            .with_context(|| format!("the module of {} is no component", recipe.package))?;
+        let path = folder.join(recipe.name).with_extension("wasm");
+        write_if_changed(&path, &component)?;
+        println!("{}: {} KB", project.show(&path), component.len() / 1000);
+    }
+    Ok(folder)
+}
+
+/// Builds the core modules and returns the folder that holds them. They have
+/// a target folder of their own, as the compiler may be another.
+fn build_modules(project: &Project) -> Result<PathBuf> {
+    let target = WasmTarget::find(project)?;
+    let target_folder = project.target("wasm");
+    let mut cargo = project.cargo();
+    cargo.args(["build", "--lib", "--profile", "component"]);
+    for recipe in &RECIPES {
+        cargo.args(["--package", recipe.package]);
+    }
+    cargo.arg("--target-dir").arg(&target_folder);
+    target.configure(&mut cargo)?;
+    process::run(&mut cargo)?;
+    Ok(target_folder.join(TARGET).join("component"))
+}
+
+/// What a component says of itself to people who find the file.
+struct About {
+    name: String,
+    version: String,
+    license: String,
+    description: String,
+}
+
+impl About {
+    fn of(project: &Project, recipe: &Recipe) -> Result<Self> {
+        let mut cargo = project.cargo();
+        cargo.args(["metadata", "--no-deps", "--format-version", "1"]);
+        let metadata: Value = serde_json::from_str(&process::output(&mut cargo)?)?;
+        let package = metadata["packages"]
+            .as_array()
+            .and_then(|packages| packages.iter().find(|it| it["name"] == recipe.package))
+            .with_context(|| format!("the workspace has no package {}", recipe.package))?;
+        let text = |key: &str| match &package[key] {
+            Value::String(text) => Ok(text.clone()),
+            _ => bail!("the package {} has no {key}", recipe.package),
+        };
+        Ok(Self {
+            name: recipe.name.into(),
+            version: text("version")?,
+            license: text("license")?,
+            description: text("description")?,
+        })
+    }
+}
+
+/// Makes a component of a core module, checked, with `about` in it.
+fn encode(module: &[u8], about: &About) -> Result<Vec<u8>> {
+    let component = ComponentEncoder::default()
+        .module(module)?
+        .validate(true)
+        .encode()?;
+    let mut metadata = AddMetadata::default();
+    metadata.name = AddMetadataField::Set(about.name.clone());
+    let mut component = metadata.to_wasm(&component)?;
+    // The sections that tools for OCI artifacts read.
+    for (name, text) in [
+        ("version", &about.version),
+        ("licenses", &about.license),
+        ("description", &about.description),
+    ] {
+        let section = CustomSection {
+            name: name.into(),
+            data: text.as_bytes().into(),
+        };
+        section.append_to_component(&mut component);
+    }
+    Ok(component)
+}
+
+/// Leaves a file that is right as it is, with its time, so that nothing that
+/// depends on it is made again.
+fn write_if_changed(path: &Path, content: &[u8]) -> Result<()> {
+    if fs::read(path).is_ok_and(|before| before == content) {
+        return Ok(());
+    }
+    fs::write(path, content).with_context(|| format!("cannot write {}", path.display()))
+}

@@ -1,0 +1,58 @@
+//! Where things stand in this repository.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result};
+
+/// The repository that this program was built in.
+pub struct Project {
+    root: PathBuf,
+}
+
+impl Project {
+    /// The repository around this crate.
+    pub fn here() -> Self {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR"))
+            .parent()
+            .unwrap_or(Path::new("."));
+        Self {
+            root: root.to_owned(),
+        }
+    }
+
+    /// A path under `target/`, where all that is made belongs.
+    pub fn target(&self, path: &str) -> PathBuf {
+        self.root.join("target").join(path)
+    }
+
+    /// Cargo, in the top folder: the one that runs this program, so that every
+    /// build is by one toolchain.
+    pub fn cargo(&self) -> Command {
+        let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+        let mut command = Command::new(cargo);
+        command.current_dir(&self.root);
+        command
+    }
+
+    /// Waits until no other `cargo xtask` sets up or builds under `target/`.
+    /// The lock ends with the value.
+    pub fn lock(&self) -> Result<File> {
+        let path = self.target("xtask.lock");
+        fs::create_dir_all(self.target(""))?;
+        let file =
+            File::create(&path).with_context(|| format!("cannot create {}", path.display()))?;
+        if file.try_lock().is_err() {
+            println!("waiting for another `cargo xtask` to finish building");
+            file.lock()
+                .with_context(|| format!("cannot lock {}", path.display()))?;
+        }
+        Ok(file)
+    }
+
+    /// `path` as a person in the top folder would write it.
+    pub fn show<'a>(&self, path: &'a Path) -> std::path::Display<'a> {
+        path.strip_prefix(&self.root).unwrap_or(path).display()
+    }
+}
