@@ -38,13 +38,14 @@ const RECIPES: [Recipe; 2] = [
 pub fn build(project: &Project) -> Result<PathBuf> {
     let _lock = project.lock()?;
     let modules = build_modules(project)?;
+    let packages = packages(project)?;
     let folder = project.target("components");
     fs::create_dir_all(&folder)?;
     for recipe in &RECIPES {
         let module = modules.join(recipe.package.replace('-', "_") + ".wasm");
         let module = fs::read(&module)
             .with_context(|| format!("cargo left no module {}", module.display()))?;
-        let component = encode(&module, &About::of(project, recipe)?)
+        let component = encode(&module, &About::of(recipe, &packages)?)
             .with_context(|| format!("the module of {} is no component", recipe.package))?;
         let path = folder.join(recipe.name).with_extension("wasm");
         write_if_changed(&path, &component)?;
@@ -78,13 +79,10 @@ struct About {
 }
 
 impl About {
-    fn of(project: &Project, recipe: &Recipe) -> Result<Self> {
-        let mut cargo = project.cargo();
-        cargo.args(["metadata", "--no-deps", "--format-version", "1"]);
-        let metadata: Value = serde_json::from_str(&process::output(&mut cargo)?)?;
-        let package = metadata["packages"]
-            .as_array()
-            .and_then(|packages| packages.iter().find(|it| it["name"] == recipe.package))
+    fn of(recipe: &Recipe, packages: &[Value]) -> Result<Self> {
+        let package = packages
+            .iter()
+            .find(|package| package["name"] == recipe.package)
             .with_context(|| format!("the workspace has no package {}", recipe.package))?;
         let text = |key: &str| match &package[key] {
             Value::String(text) => Ok(text.clone()),
@@ -96,6 +94,17 @@ impl About {
             license: text("license")?,
             description: text("description")?,
         })
+    }
+}
+
+/// What cargo knows of the workspace's packages.
+fn packages(project: &Project) -> Result<Vec<Value>> {
+    let mut cargo = project.cargo();
+    cargo.args(["metadata", "--no-deps", "--format-version", "1"]);
+    let mut metadata: Value = serde_json::from_str(&process::output(&mut cargo)?)?;
+    match metadata["packages"].take() {
+        Value::Array(packages) => Ok(packages),
+        _ => bail!("cargo metadata lists no packages"),
     }
 }
 

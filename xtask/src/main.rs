@@ -4,23 +4,36 @@
 //! A task writes under `target/` and nowhere else, and installs nothing on the
 //! machine but, where rustup can, the wasm target of the Rust toolchain.
 
+mod azurite;
 mod component;
 mod debian;
+mod dist;
 mod process;
 mod project;
+mod steps;
+mod tally;
+mod test;
 mod wasm_target;
 
 use std::process::ExitCode;
 
 use anyhow::{Result, bail};
 use project::Project;
+use test::Extent;
 
 const HELP: &str = "\
 Usage: cargo xtask TASK
 
 Tasks:
+  test           check everything: format, lints, documentation, unit tests, and
+                 the harness on our own blob store and on Azurite
+  test --fast    the same without Azurite
+  build          build what is handed out, into target/dist/
   components     build the WebAssembly components, into target/components/
   help           show this text
+
+Everything is built under target/; what `cargo clean` leaves there (the wasm
+toolchain, the components, Azurite) is kept for the next run.
 ";
 
 fn main() -> ExitCode {
@@ -38,6 +51,9 @@ fn run(arguments: &[String]) -> Result<()> {
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let project = Project::here();
     match arguments[..] {
+        ["test"] => test::run(&project, Extent::Full),
+        ["test", "--fast"] => test::run(&project, Extent::Fast),
+        ["build"] => dist::build(&project).map(drop),
         ["components"] => component::build(&project).map(drop),
         [] | ["help" | "--help" | "-h"] => {
             print!("{HELP}");

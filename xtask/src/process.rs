@@ -1,5 +1,6 @@
 //! Running other programs, with errors that say which and how it ended.
 
+use std::io::{BufRead, BufReader};
 use std::process::{Command, ExitStatus, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -21,6 +22,21 @@ pub fn output(command: &mut Command) -> Result<String> {
     let complaint = String::from_utf8_lossy(&output.stderr);
     check(command, output.status, complaint.trim())?;
     String::from_utf8(output.stdout).with_context(|| format!("{}: no UTF-8", show(command)))
+}
+
+/// Runs `command` to its end, with each line that it prints given to `read`.
+pub fn run_and_read(command: &mut Command, mut read: impl FnMut(&str)) -> Result<()> {
+    let mut child = command
+        .stdout(Stdio::piped())
+        .spawn()
+        .with_context(|| cannot_start(command))?;
+    if let Some(stdout) = child.stdout.take() {
+        for line in BufReader::new(stdout).split(b'\n') {
+            read(&String::from_utf8_lossy(&line?));
+        }
+    }
+    let status = child.wait()?;
+    check(command, status, "")
 }
 
 /// Runs `command` as [`run`] does, but ends it after `limit`.

@@ -22,6 +22,11 @@ impl Project {
         }
     }
 
+    /// A path in the repository.
+    pub fn file(&self, path: &str) -> PathBuf {
+        self.root.join(path)
+    }
+
     /// A path under `target/`, where all that is made belongs.
     pub fn target(&self, path: &str) -> PathBuf {
         self.root.join("target").join(path)
@@ -32,8 +37,21 @@ impl Project {
     pub fn cargo(&self) -> Command {
         let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
         let mut command = Command::new(cargo);
-        command.current_dir(&self.root);
         command
+            .current_dir(&self.root)
+            .env("CARGO_TARGET_DIR", self.build_folder());
+        command
+    }
+
+    /// Where cargo builds, whatever the caller's environment says.
+    pub fn build_folder(&self) -> PathBuf {
+        self.target("cargo")
+    }
+
+    /// The options of every native build: one profile, and all packages but
+    /// this one, which `cargo xtask` itself builds.
+    pub fn selection(&self) -> [&'static str; 4] {
+        ["--release", "--workspace", "--exclude", "xtask"]
     }
 
     /// Waits until no other `cargo xtask` sets up or builds under `target/`.

@@ -1,0 +1,84 @@
+//! `cargo xtask test`: everything that must hold before a change goes in.
+//!
+//! Cheap checks come first, and the first failure ends the run. All is built
+//! with the release profile and one selection of packages, so that a
+//! dependency is compiled once for the tests, the demo and the release.
+
+use anyhow::Result;
+
+use crate::azurite;
+use crate::component;
+use crate::dist;
+use crate::process;
+use crate::project::Project;
+use crate::steps::Steps;
+use crate::tally::Tally;
+
+/// What to leave out.
+#[derive(Clone, Copy, PartialEq)]
+pub enum Extent {
+    /// Nothing.
+    Full,
+    /// Azurite.
+    Fast,
+}
+
+/// Runs every check.
+pub fn run(project: &Project, extent: Extent) -> Result<()> {
+    let mut steps = Steps::new();
+    let mut tally = Tally::default();
+
+    steps.run("format", || {
+        process::run(project.cargo().args(["fmt", "--all", "--check"]))
+    })?;
+    steps.run("tests of xtask", || {
+        tally.test(project.cargo().args(["test", "--package", "xtask"]))
+    })?;
+    let components = steps.run("components", || component::build(project))?;
+    steps.run("lints", || {
+        let mut cargo = project.cargo();
+        cargo.args(["clippy", "--release", "--workspace", "--all-targets"]);
+        process::run(cargo.args(["--", "--deny", "warnings"]))
+    })?;
+    steps.run("documentation", || {
+        let mut cargo = project.cargo();
+        cargo.args(["doc", "--release", "--workspace", "--no-deps"]);
+        process::run(cargo.env("RUSTDOCFLAGS", "--deny warnings"))
+    })?;
+    let programs = steps.run("programs", || dist::build_programs(project))?;
+    steps.run("unit tests", || {
+        let mut cargo = project.cargo();
+        cargo.args(["test", "--lib", "--bins"]);
+        tally.test(cargo.args(project.selection()))
+    })?;
+    let azurite = match extent {
+        Extent::Full => Some(steps.run("Azurite", || azurite::install(project))?),
+        Extent::Fast => None,
+    };
+    steps.run("harness", || {
+        let mut cargo = project.cargo();
+        cargo
+            .args(["test", "--test", "*"])
+            .args(project.selection());
+        cargo
+            .env("BUILD_CACHE_COMPONENTS", &components)
+            .env("BUILD_CACHE_CLI", &programs.build_cache)
+            .env("BLOB_STORE_BIN", &programs.blob_store);
+        match &azurite {
+            Some(script) => tally.test(cargo.env("AZURITE_BIN", script)),
+            // Every test that needs it says so in its name.
+            None => tally.test(cargo.args(["--", "--skip", "azurite"])),
+        }
+    })?;
+    steps.run("examples in the documentation", || {
+        let mut cargo = project.cargo();
+        tally.test(cargo.args(["test", "--doc"]).args(project.selection()))
+    })?;
+
+    steps.print_times();
+    if extent == Extent::Fast {
+        println!("Azurite was left out; `cargo xtask test` has it.");
+    }
+    println!("{tally}");
+    Ok(())
+}
