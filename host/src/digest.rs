@@ -3,6 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+
 /// A SHA-256 content digest, `sha256:` and 64 lowercase hex digits.
 ///
 /// BuildKit's caches use no other algorithm.
@@ -27,6 +29,11 @@ impl Digest {
     /// The digest that a finished hash stands for.
     pub fn from_hash(hash: [u8; 32]) -> Self {
         Self(hash)
+    }
+
+    /// The hash itself.
+    pub fn bytes(&self) -> [u8; 32] {
+        self.0
     }
 
     /// The 64 hex digits alone: the file name of a blob in an OCI layout.
@@ -70,5 +77,51 @@ impl fmt::Display for Digest {
 impl fmt::Debug for Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
+    }
+}
+
+impl Serialize for Digest {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Digest {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(de::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const EMPTY: &str = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+
+    #[test]
+    fn a_digest_reads_back_as_it_was_written() {
+        let digest: Digest = EMPTY.parse().expect("a digest");
+        assert_eq!(digest, Digest::of(b""));
+        assert_eq!(digest.to_string(), EMPTY);
+        assert_eq!(digest.hex(), &EMPTY["sha256:".len()..]);
+        let json = serde_json::to_string(&digest).expect("JSON");
+        assert_eq!(serde_json::from_str::<Digest>(&json).expect("a digest"), digest);
+    }
+
+    #[test]
+    fn what_is_no_sha256_digest_is_refused() {
+        let wrong = [
+            String::new(),
+            "sha256:".to_owned(),
+            EMPTY.to_uppercase(),
+            EMPTY.replace("sha256", "sha512"),
+            EMPTY[..EMPTY.len() - 1].to_owned(),
+            format!("{EMPTY}0"),
+            format!("sha256:{}", "../".repeat(22)),
+            format!("sha256:{}", "é".repeat(32)),
+        ];
+        for text in wrong {
+            assert!(text.parse::<Digest>().is_err(), "`{text}`");
+        }
     }
 }

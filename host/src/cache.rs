@@ -1,0 +1,316 @@
+//! An open cache: the calls of the contract in this crate's types, with what
+//! comes back from the plugin checked.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use bytes::Bytes;
+use futures::StreamExt;
+use futures::stream::{self, BoxStream};
+
+use crate::bindings::build_cache::plugin::types;
+use crate::bindings::exports::build_cache::plugin::{backend, inventory};
+use crate::instance::{Instance, Job};
+use crate::receive::Received;
+use crate::text::Scrubber;
+use crate::{Digest, Error, Layer, Manifest};
+
+/// A cache in a store, open in an instance of its own. Cheap to clone; clones
+/// share the instance, which ends with the last of them and of the streams
+/// that it gave out. Its calls may run side by side.
+///
+/// Dropping the future of a call does not stop the call: the plugin finishes
+/// it, unless the instance ends first.
+#[derive(Clone)]
+pub struct Cache {
+    instance: Arc<Instance>,
+    scrubber: Arc<Scrubber>,
+}
+
+/// What an export did.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
+pub struct ExportSummary {
+    /// Layers that were sent.
+    pub layers_stored: u32,
+    /// Layers that the store had.
+    pub layers_reused: u32,
+    /// The layers' bytes that were stored, each counted once.
+    pub bytes_stored: u64,
+    /// Requests sent, those that were tried again included.
+    pub requests: u32,
+    /// Requests that were sent again.
+    pub retries: u32,
+}
+
+/// What stands under one name.
+#[derive(Debug)]
+pub struct Imported {
+    /// The name.
+    pub name: String,
+    /// The cache, or why this name cannot be used; other names still can.
+    pub outcome: Result<Loaded, Error>,
+}
+
+/// A manifest, and how much of it the store still backs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Loaded {
+    /// The manifest, with digests, parents and records checked.
+    pub manifest: Manifest,
+    /// The layers that the store no longer has, or has at another size.
+    pub missing: Vec<Digest>,
+}
+
+/// A manifest that the store holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ManifestInfo {
+    /// Its name.
+    pub name: String,
+    /// In bytes, as stored.
+    pub size: u64,
+    /// When it was last written, in seconds since the Unix epoch.
+    pub modified: u64,
+    /// Changes whenever it is written.
+    pub version: String,
+}
+
+/// A layer blob that the store holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BlobInfo {
+    /// Its digest.
+    pub blob: Digest,
+    /// In bytes, as stored.
+    pub size: u64,
+    /// When it was last written, in seconds since the Unix epoch.
+    pub modified: u64,
+    /// Changes whenever it is written.
+    pub version: String,
+}
+
+/// A layer's bytes as they arrive. It ends with an error, or because the bytes
+/// did; nobody has compared them with the digest.
+pub type ByteStream = BoxStream<'static, Result<Bytes, Error>>;
+
+impl Cache {
+    pub(crate) fn new(instance: Instance, scrubber: Arc<Scrubber>) -> Self {
+        Self {
+            instance: Arc::new(instance),
+            scrubber,
+        }
+    }
+
+    /// Stores every layer that the store lacks, then the manifest under each
+    /// name.
+    pub async fn export(&self, manifest: &Manifest) -> Result<ExportSummary, Error> {
+        let manifest = manifest_to_wit(manifest);
+        let summary = self.call(|reply| Job::Export(manifest, reply)).await?;
+        Ok(ExportSummary {
+            layers_stored: summary.layers_stored,
+            layers_reused: summary.layers_reused,
+            bytes_stored: summary.bytes_stored,
+            requests: summary.requests,
+            retries: summary.retries,
+        })
+    }
+
+    /// Loads the manifest of each name that the store has.
+    pub async fn import(&self) -> Result<Vec<Imported>, Error> {
+        let imported = self.call(Job::Import).await?;
+        Ok(imported
+            .into_iter()
+            .map(|imported| Imported {
+                name: self.scrubber.clean(&imported.name),
+                outcome: match imported.outcome {
+                    Ok(loaded) => loaded_from_wit(loaded),
+                    Err(error) => Err(Error::from_backend(error, &self.scrubber)),
+                },
+            })
+            .collect())
+    }
+
+    /// Streams a stored layer from `offset`, to its end or for `length` bytes.
+    /// None where the store has no such layer.
+    pub async fn read(
+        &self,
+        blob: &Digest,
+        offset: u64,
+        length: Option<u64>,
+    ) -> Result<Option<ByteStream>, Error> {
+        let received = self
+            .call(|reply| Job::Read {
+                blob: blob.to_string(),
+                offset,
+                length,
+                reply,
+            })
+            .await?;
+        Ok(received.map(|received| self.stream(received)))
+    }
+
+    /// Lists the manifests of every name.
+    pub async fn manifests(
+        &self,
+    ) -> Result<BoxStream<'static, Result<ManifestInfo, Error>>, Error> {
+        let received = self.call(Job::Manifests).await?;
+        let scrubber = Arc::clone(&self.scrubber);
+        Ok(self
+            .stream(received)
+            .flat_map(each)
+            .map(move |item| {
+                item.map(|info: inventory::ManifestInfo| ManifestInfo {
+                    name: scrubber.clean(&info.name),
+                    size: info.size,
+                    modified: info.modified,
+                    version: info.version,
+                })
+            })
+            .boxed())
+    }
+
+    /// Lists the layer blobs.
+    pub async fn blobs(&self) -> Result<BoxStream<'static, Result<BlobInfo, Error>>, Error> {
+        let received = self.call(Job::Blobs).await?;
+        Ok(self
+            .stream(received)
+            .flat_map(each)
+            .map(|item| {
+                let info: inventory::BlobInfo = item?;
+                Ok(BlobInfo {
+                    blob: digest(&info.blob)?,
+                    size: info.size,
+                    modified: info.modified,
+                    version: info.version,
+                })
+            })
+            .boxed())
+    }
+
+    /// Removes a manifest if it is still the version that was listed.
+    pub async fn remove_manifest(&self, info: &ManifestInfo) -> Result<bool, Error> {
+        let info = inventory::ManifestInfo {
+            name: info.name.clone(),
+            size: info.size,
+            modified: info.modified,
+            version: info.version.clone(),
+        };
+        self.call(|reply| Job::RemoveManifest(info, reply)).await
+    }
+
+    /// Removes a layer blob if it is still the version that was listed.
+    pub async fn remove_blob(&self, info: &BlobInfo) -> Result<bool, Error> {
+        let info = inventory::BlobInfo {
+            blob: info.blob.to_string(),
+            size: info.size,
+            modified: info.modified,
+            version: info.version.clone(),
+        };
+        self.call(|reply| Job::RemoveBlob(info, reply)).await
+    }
+
+    /// The most memory that the plugin had so far, in bytes.
+    pub fn peak_memory_bytes(&self) -> usize {
+        self.instance.peak_memory_bytes.load(Ordering::Relaxed)
+    }
+
+    /// How many requests the plugin has sent so far.
+    pub fn requests(&self) -> u64 {
+        self.instance.traffic.requests.load(Ordering::Relaxed)
+    }
+
+    /// How many requests were denied because they went to an authority that
+    /// the plugin was not granted.
+    pub fn denied_requests(&self) -> u64 {
+        self.instance.traffic.denied.load(Ordering::Relaxed)
+    }
+
+    async fn call<T>(
+        &self,
+        job: impl FnOnce(tokio::sync::oneshot::Sender<Result<T, types::Error>>) -> Job,
+    ) -> Result<T, Error> {
+        self.instance
+            .call(job)
+            .await?
+            .map_err(|error| Error::from_backend(error, &self.scrubber))
+    }
+
+    /// The chunks, then how the stream ended. Holds the instance for as long.
+    fn stream<T: Send + 'static>(
+        &self,
+        received: Received<T>,
+    ) -> BoxStream<'static, Result<T, Error>> {
+        let cache = self.clone();
+        stream::unfold(Some((cache, received)), |state| async move {
+            let (cache, mut received) = state?;
+            if let Some(chunk) = received.chunks.next().await {
+                return Some((Ok(chunk), Some((cache, received))));
+            }
+            match received.outcome.await {
+                Ok(Ok(())) => None,
+                Ok(Err(error)) => {
+                    let error = Error::from_backend(error, &cache.scrubber);
+                    Some((Err(error), None))
+                }
+                Err(_) => Some((Err(cache.instance.failed().await), None)),
+            }
+        })
+        .boxed()
+    }
+}
+
+fn each<T: Send + 'static>(items: Result<Vec<T>, Error>) -> BoxStream<'static, Result<T, Error>> {
+    match items {
+        Ok(items) => stream::iter(items.into_iter().map(Ok)).boxed(),
+        Err(error) => stream::once(async { Err(error) }).boxed(),
+    }
+}
+
+fn manifest_to_wit(manifest: &Manifest) -> types::Manifest {
+    types::Manifest {
+        layers: manifest
+            .layers
+            .iter()
+            .map(|layer| types::Layer {
+                blob: layer.blob.to_string(),
+                size: layer.size,
+                media_type: layer.media_type.clone(),
+                diff_id: layer.diff_id.to_string(),
+                created_at: layer.created_at.clone(),
+                parent: layer.parent,
+            })
+            .collect(),
+        records: manifest.records.clone(),
+    }
+}
+
+fn loaded_from_wit(loaded: backend::Loaded) -> Result<Loaded, Error> {
+    let layers = loaded
+        .manifest
+        .layers
+        .into_iter()
+        .map(|layer| {
+            Ok(Layer {
+                blob: digest(&layer.blob)?,
+                size: layer.size,
+                media_type: layer.media_type,
+                diff_id: digest(&layer.diff_id)?,
+                created_at: layer.created_at,
+                parent: layer.parent,
+            })
+        })
+        .collect::<Result<_, Error>>()?;
+    Ok(Loaded {
+        manifest: Manifest {
+            layers,
+            records: loaded.manifest.records,
+        },
+        missing: loaded
+            .missing
+            .iter()
+            .map(|blob| digest(blob))
+            .collect::<Result<_, _>>()?,
+    })
+}
+
+fn digest(text: &str) -> Result<Digest, Error> {
+    text.parse()
+        .map_err(|error: crate::InvalidDigest| Error::Corrupt(error.to_string()))
+}

@@ -1,0 +1,78 @@
+//! What a backend says of itself.
+
+use crate::bindings::exports::build_cache::plugin::backend;
+use crate::text::Scrubber;
+
+/// What a backend is and what it takes, for help texts and checks.
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize)]
+pub struct Description {
+    /// The value of the `type` attribute, such as `azblob`.
+    pub r#type: String,
+    /// The backend's own version.
+    pub version: String,
+    /// The attributes that it takes.
+    pub attributes: Vec<Attribute>,
+    /// The environment variables that it reads where the host lets it.
+    pub environment: Vec<Variable>,
+    /// The authorities that it may have to reach beside those that the user
+    /// names: `host` or `host:port`, `*.` for subdomains.
+    pub authorities: Vec<String>,
+}
+
+/// An attribute that a user may give.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Attribute {
+    /// As the user writes it.
+    pub name: String,
+    /// One line for people.
+    pub description: String,
+    /// What it is when the user gives none.
+    pub default: Option<String>,
+    /// Needed unless a variable stands in for it.
+    pub required: bool,
+    /// Never to be shown or logged.
+    pub secret: bool,
+}
+
+/// An environment variable that a backend reads.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Variable {
+    /// Its name.
+    pub name: String,
+    /// One line for people.
+    pub description: String,
+    /// Never to be shown or logged.
+    pub secret: bool,
+}
+
+impl From<backend::Description> for Description {
+    fn from(wit: backend::Description) -> Self {
+        let scrub = Scrubber::default();
+        let clean = |text: String| scrub.clean(&text);
+        Self {
+            r#type: clean(wit.type_),
+            version: clean(wit.version),
+            attributes: wit
+                .attributes
+                .into_iter()
+                .map(|attribute| Attribute {
+                    name: clean(attribute.name),
+                    description: clean(attribute.description),
+                    default: attribute.default.map(clean),
+                    required: attribute.required,
+                    secret: attribute.secret,
+                })
+                .collect(),
+            environment: wit
+                .environment
+                .into_iter()
+                .map(|variable| Variable {
+                    name: clean(variable.name),
+                    description: clean(variable.description),
+                    secret: variable.secret,
+                })
+                .collect(),
+            authorities: wit.authorities.into_iter().map(clean).collect(),
+        }
+    }
+}

@@ -1,0 +1,118 @@
+//! The one error type of this crate. Its texts are for the person who reads
+//! them: what was tried, on what, what came back, what to do.
+
+use std::io;
+use std::path::PathBuf;
+
+use crate::bindings::build_cache::plugin::types;
+use crate::text::Scrubber;
+
+/// Why something failed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A file could not be read or written.
+    #[error("cannot {action} {path}: {source}", path = path.display())]
+    File {
+        /// What was tried: `read`, `write`, …
+        action: &'static str,
+        /// The file or directory.
+        path: PathBuf,
+        /// What the operating system said.
+        source: io::Error,
+    },
+    /// The file is no component, or one that is no cache backend.
+    #[error("{plugin} is no cache backend that this host can run: {reason}")]
+    NotABackend {
+        /// The plugin's file.
+        plugin: String,
+        /// What is wrong with it, and what would do.
+        reason: String,
+    },
+    /// The plugin broke: it trapped, ran out of what it was granted, or
+    /// answered what no backend may answer.
+    #[error("the plugin {plugin} failed: {reason}")]
+    PluginFailed {
+        /// The plugin's file.
+        plugin: String,
+        /// How it ended.
+        reason: String,
+    },
+    /// The backend asks for an authority that nobody named.
+    #[error(
+        "the plugin {plugin} wants to reach {authority}, which neither its description nor an \
+         attribute names; it was not opened"
+    )]
+    Denied {
+        /// The plugin's file.
+        plugin: String,
+        /// What it asked for.
+        authority: String,
+    },
+    /// The host could not be set up.
+    #[error("cannot set up the plugin host: {0}")]
+    Setup(String),
+    /// No plugin is registered for this type.
+    #[error("no plugin for type `{wanted}`{}", known_types(.known))]
+    UnknownType {
+        /// The type that was asked for.
+        wanted: String,
+        /// The types that there are.
+        known: Vec<String>,
+    },
+
+    /// An attribute, or the variable that stands in for it, is missing,
+    /// unknown or malformed.
+    #[error("attribute `{name}`: {reason}")]
+    InvalidAttribute {
+        /// The attribute, or the variable's name.
+        name: String,
+        /// Why it does not do, and what would.
+        reason: String,
+    },
+    /// No credential was found, or the store refused the one that was.
+    #[error("not signed in: {0}")]
+    Unauthenticated(String),
+    /// The credential is good, but may not do this.
+    #[error("not allowed: {0}")]
+    Forbidden(String),
+    /// The store could not be reached, or kept failing.
+    #[error("the store is unavailable: {0}")]
+    Unavailable(String),
+    /// What the store holds is damaged.
+    #[error("the store holds damaged data: {0}")]
+    Corrupt(String),
+    /// The content that was lent to the backend could not be read.
+    #[error("cannot read the local content: {0}")]
+    Content(String),
+    /// Anything else that a backend reports.
+    #[error("{0}")]
+    Other(String),
+}
+
+fn known_types(known: &[String]) -> String {
+    if known.is_empty() {
+        "; none is loaded".into()
+    } else {
+        format!("; there is {}", known.join(", "))
+    }
+}
+
+impl Error {
+    /// Reads what a backend answered.
+    pub(crate) fn from_backend(error: types::Error, scrub: &Scrubber) -> Self {
+        use types::Error as Wit;
+        match error {
+            Wit::InvalidAttribute(error) => Self::InvalidAttribute {
+                name: scrub.clean(&error.name),
+                reason: scrub.clean(&error.reason),
+            },
+            Wit::Unauthenticated(text) => Self::Unauthenticated(scrub.clean(&text)),
+            Wit::Forbidden(text) => Self::Forbidden(scrub.clean(&text)),
+            Wit::Unavailable(text) => Self::Unavailable(scrub.clean(&text)),
+            Wit::Corrupt(text) => Self::Corrupt(scrub.clean(&text)),
+            Wit::Content(text) => Self::Content(scrub.clean(&text)),
+            Wit::Other(text) => Self::Other(scrub.clean(&text)),
+        }
+    }
+}

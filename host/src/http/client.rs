@@ -1,0 +1,139 @@
+//! The pooled HTTP client, and its failures in wasi:http's words.
+
+use std::error::Error as _;
+use std::io;
+use std::time::Duration;
+
+use wasmtime_wasi_http::Error;
+
+/// How the host sends requests.
+#[derive(Debug, Clone)]
+pub struct HttpOptions {
+    /// How long connecting may take, TLS included.
+    pub connect_timeout: Duration,
+    /// How long a request may go without a byte moving in either direction. A
+    /// transfer that moves may take as long as it needs.
+    pub idle_timeout: Duration,
+    /// More certificate authorities, in PEM, beside the system's own.
+    pub extra_roots_pem: Vec<Vec<u8>>,
+}
+
+impl Default for HttpOptions {
+    fn default() -> Self {
+        Self {
+            connect_timeout: Duration::from_secs(10),
+            // The longest that Azure itself works on one request without a
+            // word is 60 s, for Put Block List.
+            idle_timeout: Duration::from_secs(75),
+            extra_roots_pem: Vec::new(),
+        }
+    }
+}
+
+/// How long an unused connection is kept. Servers close idle ones after 5 s
+/// (Node's default, and so the emulator's) or later; a request that meets the
+/// closing would fail.
+const POOL_IDLE: Duration = Duration::from_secs(4);
+
+/// One client for all instances of a host: cheap to clone, pooled.
+#[derive(Debug, Clone)]
+pub(crate) struct HttpClient {
+    pub(super) inner: reqwest::Client,
+    pub(super) idle_timeout: Duration,
+}
+
+impl HttpClient {
+    /// Sets up the client with the system's proxies and certificate
+    /// authorities.
+    pub(crate) fn new(options: &HttpOptions) -> Result<Self, crate::Error> {
+        let setup = |what: &str, error: &reqwest::Error| {
+            crate::Error::Setup(format!("{what}: {}", chain(error)))
+        };
+        // Fails only where the embedder has chosen a provider: theirs is used.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let mut builder = reqwest::Client::builder()
+            .connect_timeout(options.connect_timeout)
+            .pool_idle_timeout(POOL_IDLE)
+            // A redirect would carry a signed request to another host.
+            .redirect(reqwest::redirect::Policy::none())
+            .http1_only()
+            .retry(reqwest::retry::never())
+            .tcp_nodelay(true);
+        for pem in &options.extra_roots_pem {
+            let roots = reqwest::Certificate::from_pem_bundle(pem)
+                .map_err(|error| setup("the additional certificate authorities", &error))?;
+            builder = builder.tls_certs_merge(roots);
+        }
+        let inner = builder
+            .build()
+            .map_err(|error| setup("the HTTP client", &error))?;
+        Ok(Self {
+            inner,
+            idle_timeout: options.idle_timeout,
+        })
+    }
+}
+
+/// What went wrong, in the words that a plugin can act on.
+pub(super) fn explain(error: &reqwest::Error) -> Error {
+    let text = chain(error);
+    if error.is_timeout() {
+        return Error::ConnectionTimeout;
+    }
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        if let Some(error) = inner.downcast_ref::<Error>() {
+            return body_error(error);
+        }
+        if inner.downcast_ref::<rustls::Error>().is_some() {
+            return Error::TlsAlertReceived {
+                alert_id: None,
+                alert_message: Some(text),
+            };
+        }
+        if let Some(io) = inner.downcast_ref::<io::Error>() {
+            if let Some(error) = io.get_ref().and_then(|e| e.downcast_ref::<rustls::Error>()) {
+                return Error::TlsAlertReceived {
+                    alert_id: None,
+                    alert_message: Some(error.to_string()),
+                };
+            }
+            if io.kind() == io::ErrorKind::ConnectionRefused {
+                return Error::ConnectionRefused;
+            }
+            if text.contains("dns error") {
+                return Error::DnsError {
+                    rcode: Some(io.to_string()),
+                    info_code: None,
+                };
+            }
+        }
+        cause = inner.source();
+    }
+    Error::InternalError(Some(text))
+}
+
+/// An error of the request's own body, as wasi:http made it: it cannot be
+/// cloned, and only these occur there.
+fn body_error(error: &Error) -> Error {
+    match error {
+        Error::HttpRequestBodySize(size) => Error::HttpRequestBodySize(*size),
+        other => Error::InternalError(Some(other.to_string())),
+    }
+}
+
+/// The error and what caused it, without the URL: a query may hold a secret.
+fn chain(error: &reqwest::Error) -> String {
+    let mut text = match error {
+        e if e.is_connect() => "cannot connect".to_owned(),
+        e if e.is_body() => "the body broke off".to_owned(),
+        _ => "the request failed".to_owned(),
+    };
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        text.push_str(": ");
+        text.push_str(&inner.to_string());
+        cause = inner.source();
+    }
+    text
+}

@@ -1,0 +1,319 @@
+//! One running instance of a plugin, and the task that owns it.
+//!
+//! A wasmtime store moves only while somebody polls it, and calls into it can
+//! run side by side only inside one `run_concurrent`. So one Tokio task owns
+//! the store and stays in there: calls reach it through a channel as [`Job`]s
+//! and run beside one another. A call cannot be cancelled from outside; what
+//! ends it is the end of the store, when the last handle goes. A trap ends the
+//! store too, and every call that was under way learns why.
+
+use std::sync::atomic::AtomicUsize;
+use std::sync::{Arc, OnceLock};
+
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::AbortHandle;
+use wasmtime::component::{Accessor, AccessorTask, ResourceAny};
+use wasmtime::{Engine, Store};
+
+use crate::bindings::build_cache::plugin::types;
+use crate::bindings::exports::build_cache::plugin::{backend, inventory};
+use crate::bindings::{CacheBackend, CacheBackendPre};
+use crate::grants::Reach;
+use crate::http::Traffic;
+use crate::limits;
+use crate::receive::{self, Received};
+use crate::state::State;
+use crate::text::Scrubber;
+use crate::{Description, Error, Grants};
+
+/// What a call answers.
+pub(crate) type Answer<T> = Result<T, types::Error>;
+type Reply<T> = oneshot::Sender<Answer<T>>;
+
+/// A call into the instance.
+pub(crate) enum Job {
+    Export(types::Manifest, Reply<backend::ExportSummary>),
+    Import(Reply<Vec<backend::Imported>>),
+    Read {
+        blob: String,
+        offset: u64,
+        length: Option<u64>,
+        reply: Reply<Option<Received<bytes::Bytes>>>,
+    },
+    Manifests(Reply<Received<Vec<inventory::ManifestInfo>>>),
+    Blobs(Reply<Received<Vec<inventory::BlobInfo>>>),
+    RemoveManifest(inventory::ManifestInfo, Reply<bool>),
+    RemoveBlob(inventory::BlobInfo, Reply<bool>),
+}
+
+/// What an instance is opened with.
+pub(crate) struct Opening {
+    pub(crate) plugin: String,
+    pub(crate) description: Description,
+    pub(crate) attributes: Vec<(String, String)>,
+    pub(crate) grants: Grants,
+}
+
+/// A handle to a running instance. Dropping it ends the instance.
+pub(crate) struct Instance {
+    plugin: String,
+    jobs: mpsc::UnboundedSender<Job>,
+    task: AbortHandle,
+    failure: Arc<OnceLock<String>>,
+    pub(crate) peak_memory_bytes: Arc<AtomicUsize>,
+    pub(crate) traffic: Arc<Traffic>,
+}
+
+impl Drop for Instance {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl Instance {
+    /// Makes an instance and opens a cache in it.
+    pub(crate) async fn start(
+        engine: &Engine,
+        pre: CacheBackendPre<State>,
+        state: State,
+        opening: Opening,
+    ) -> Result<Self, Error> {
+        let (jobs, receiver) = mpsc::unbounded_channel();
+        let (ready, opened) = oneshot::channel();
+        let failure = Arc::new(OnceLock::new());
+        let plugin = opening.plugin.clone();
+        let peak_memory_bytes = Arc::clone(&state.limits.peak_memory_bytes);
+        let traffic = Arc::clone(&state.hooks.traffic);
+
+        let driver = Driver {
+            pre,
+            store: Store::new(engine, state),
+            opening,
+        };
+        let task = tokio::spawn(driver.run(ready, receiver, Arc::clone(&failure)));
+        let instance = Self {
+            plugin,
+            jobs,
+            task: task.abort_handle(),
+            failure,
+            peak_memory_bytes,
+            traffic,
+        };
+        match opened.await {
+            Ok(outcome) => outcome.map(|()| instance),
+            Err(_) => Err(instance.failed().await),
+        }
+    }
+
+    /// Runs a call in the instance.
+    pub(crate) async fn call<T>(
+        &self,
+        job: impl FnOnce(Reply<T>) -> Job,
+    ) -> Result<Answer<T>, Error> {
+        let (reply, answer) = oneshot::channel();
+        if self.jobs.send(job(reply)).is_err() {
+            return Err(self.failed().await);
+        }
+        match answer.await {
+            Ok(answer) => Ok(answer),
+            Err(_) => Err(self.failed().await),
+        }
+    }
+
+    /// Why the instance is no more.
+    pub(crate) async fn failed(&self) -> Error {
+        // The driver says why before it lets go of the channel.
+        self.jobs.closed().await;
+        Error::PluginFailed {
+            plugin: self.plugin.clone(),
+            reason: self
+                .failure
+                .get()
+                .cloned()
+                .unwrap_or_else(|| "it ended in the middle of a call".into()),
+        }
+    }
+}
+
+/// The task that owns the store.
+struct Driver {
+    pre: CacheBackendPre<State>,
+    store: Store<State>,
+    opening: Opening,
+}
+
+impl Driver {
+    async fn run(
+        mut self,
+        ready: oneshot::Sender<Result<(), Error>>,
+        mut jobs: mpsc::UnboundedReceiver<Job>,
+        failure: Arc<OnceLock<String>>,
+    ) {
+        limits::apply(&mut self.store);
+        let outcome = match self.prepare().await {
+            Ok(Ok(backend)) => self.serve(backend, ready, &mut jobs).await,
+            Ok(Err(error)) => {
+                let _ = ready.send(Err(error));
+                Ok(())
+            }
+            Err(trap) => Err(trap),
+        };
+        if let Err(trap) = outcome {
+            let scrubber = Arc::clone(&self.store.data().scrubber);
+            let _ = failure.set(scrubber.clean(&explain(&trap)));
+        }
+    }
+
+    /// Instantiates, asks what the cache would reach, and grants it.
+    async fn prepare(&mut self) -> wasmtime::Result<Result<CacheBackend, Error>> {
+        let Self {
+            pre,
+            store,
+            opening,
+        } = self;
+        let backend = pre.instantiate_async(&mut *store).await?;
+        let asked = backend
+            .build_cache_plugin_backend()
+            .call_authorities(&mut *store, &opening.attributes)
+            .await?;
+        let asked = match asked {
+            Ok(asked) => asked,
+            Err(error) => {
+                let scrubber: &Scrubber = &store.data().scrubber;
+                return Ok(Err(Error::from_backend(error, scrubber)));
+            }
+        };
+        let attributes = opening.attributes.iter().map(|(_, value)| value.as_str());
+        let variables = opening.grants.variables.iter().map(|(_, value)| value);
+        let given: Vec<_> = attributes.chain(variables).collect();
+        let reach = Reach::decide(
+            &opening.grants.authorities,
+            &opening.plugin,
+            &asked,
+            &opening.description,
+            &given,
+        );
+        match reach {
+            Ok(reach) => {
+                store.data_mut().hooks.reach = reach;
+                Ok(Ok(backend))
+            }
+            Err(error) => Ok(Err(error)),
+        }
+    }
+
+    /// Opens the cache and runs the calls, until there are no more handles.
+    async fn serve(
+        &mut self,
+        backend: CacheBackend,
+        ready: oneshot::Sender<Result<(), Error>>,
+        jobs: &mut mpsc::UnboundedReceiver<Job>,
+    ) -> wasmtime::Result<()> {
+        let backend = Arc::new(backend);
+        let attributes = std::mem::take(&mut self.opening.attributes);
+        let scrubber = Arc::clone(&self.store.data().scrubber);
+        self.store
+            .run_concurrent(async |accessor| {
+                let caches = backend.build_cache_plugin_backend().cache();
+                let cache = match caches.call_open(accessor, attributes).await? {
+                    Ok(cache) => cache,
+                    Err(error) => {
+                        let _ = ready.send(Err(Error::from_backend(error, &scrubber)));
+                        return Ok(());
+                    }
+                };
+                let _ = ready.send(Ok(()));
+                while let Some(job) = jobs.recv().await {
+                    accessor.spawn(Run {
+                        backend: Arc::clone(&backend),
+                        cache,
+                        job,
+                    })?;
+                }
+                Ok(())
+            })
+            .await?
+    }
+}
+
+/// One call, beside the others.
+struct Run {
+    backend: Arc<CacheBackend>,
+    cache: ResourceAny,
+    job: Job,
+}
+
+impl AccessorTask<State> for Run {
+    /// Nobody may be waiting for the answer any more: that is no failure.
+    async fn run(self, accessor: &Accessor<State>) -> wasmtime::Result<()> {
+        let Self {
+            backend,
+            cache,
+            job,
+        } = self;
+        let caches = backend.build_cache_plugin_backend().cache();
+        let inventory = backend.build_cache_plugin_inventory();
+        match job {
+            Job::Export(manifest, reply) => {
+                let _ = reply.send(caches.call_export(accessor, cache, manifest).await?);
+            }
+            Job::Import(reply) => {
+                let _ = reply.send(caches.call_import(accessor, cache).await?);
+            }
+            Job::Read {
+                blob,
+                offset,
+                length,
+                reply,
+            } => {
+                let answer = match caches
+                    .call_read(accessor, cache, blob, offset, length)
+                    .await?
+                {
+                    Ok(Some((stream, outcome))) => Ok(Some(
+                        accessor.with(|store| receive::bytes(store, stream, outcome))?,
+                    )),
+                    Ok(None) => Ok(None),
+                    Err(error) => Err(error),
+                };
+                let _ = reply.send(answer);
+            }
+            Job::Manifests(reply) => {
+                let answer = match inventory.call_manifests(accessor, cache).await? {
+                    Ok((stream, outcome)) => {
+                        Ok(accessor.with(|store| receive::items(store, stream, outcome))?)
+                    }
+                    Err(error) => Err(error),
+                };
+                let _ = reply.send(answer);
+            }
+            Job::Blobs(reply) => {
+                let answer = match inventory.call_blobs(accessor, cache).await? {
+                    Ok((stream, outcome)) => {
+                        Ok(accessor.with(|store| receive::items(store, stream, outcome))?)
+                    }
+                    Err(error) => Err(error),
+                };
+                let _ = reply.send(answer);
+            }
+            Job::RemoveManifest(info, reply) => {
+                let _ = reply.send(inventory.call_remove_manifest(accessor, cache, info).await?);
+            }
+            Job::RemoveBlob(info, reply) => {
+                let _ = reply.send(inventory.call_remove_blob(accessor, cache, info).await?);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A trap in a line: what happened, without the guest's stack.
+fn explain(trap: &wasmtime::Error) -> String {
+    match trap.downcast_ref::<wasmtime::Trap>() {
+        Some(wasmtime::Trap::UnreachableCodeReached) => {
+            "it gave up (a panic, or memory that it could not get)".into()
+        }
+        Some(trap) => format!("it trapped: {trap}"),
+        None => trap.root_cause().to_string(),
+    }
+}

@@ -1,0 +1,298 @@
+//! A plugin: a compiled component that was checked against the contract's
+//! world, ready to open caches.
+
+use std::fmt;
+use std::sync::Arc;
+
+use wasmtime::Store;
+use wasmtime::component::types::ComponentItem;
+use wasmtime::component::Component;
+
+use crate::bindings::{CacheBackend, CacheBackendPre};
+use crate::instance::{Instance, Opening};
+use crate::limits;
+use crate::state::{OnEvent, State};
+use crate::text::Scrubber;
+use crate::{Cache, Content, Description, Digest, Error, Event, Grants, Host, MemoryContent};
+
+/// The package of the contract, and the version of it that this host speaks.
+const CONTRACT: &str = "build-cache:plugin/";
+const CONTRACT_VERSION: &str = "0.1";
+
+/// A loaded plugin. Cheap to clone; clones share the compiled code.
+#[derive(Clone)]
+pub struct Plugin(Arc<Inner>);
+
+struct Inner {
+    host: Host,
+    pre: CacheBackendPre<State>,
+    name: String,
+    digest: Digest,
+    size: usize,
+    imports: Vec<String>,
+    exports: Vec<String>,
+    description: Description,
+}
+
+/// What an opened cache is given beside its attributes.
+#[derive(Clone, Default)]
+pub struct OpenOptions {
+    /// What the instance may reach and use.
+    pub grants: Grants,
+    /// The layers that an export reads. Without it there are none.
+    pub content: Option<Arc<dyn Content>>,
+    /// Hears of events, on the thread that runs the plugin: it must be quick.
+    pub on_event: Option<OnEvent>,
+}
+
+impl fmt::Debug for OpenOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OpenOptions")
+            .field("grants", &self.grants)
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Plugin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Plugin")
+            .field("name", &self.0.name)
+            .field("digest", &self.0.digest)
+            .field("type", &self.0.description.r#type)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Plugin {
+    pub(crate) async fn load(host: Host, name: String, wasm: Vec<u8>) -> Result<Self, Error> {
+        check_is_component(&name, &wasm)?;
+        let digest = Digest::of(&wasm);
+        let size = wasm.len();
+        let component = tokio::task::spawn_blocking({
+            let (host, name) = (host.clone(), name.clone());
+            move || {
+                host.compile(&wasm).map_err(|error| Error::NotABackend {
+                    plugin: name,
+                    reason: format!("it does not compile: {error:#}"),
+                })
+            }
+        })
+        .await
+        .map_err(|error| Error::Setup(error.to_string()))??;
+
+        let (imports, exports) = check_world(&host, &name, &component)?;
+        let pre = host
+            .linker()
+            .instantiate_pre(&component)
+            .and_then(CacheBackendPre::new)
+            .map_err(|error| Error::NotABackend {
+                plugin: name.clone(),
+                reason: format!("it does not fit the world `cache-backend`: {error:#}"),
+            })?;
+        let description = describe(&host, &pre, &name).await?;
+        Ok(Self(Arc::new(Inner {
+            host,
+            pre,
+            name,
+            digest,
+            size,
+            imports,
+            exports,
+            description,
+        })))
+    }
+
+    /// What the backend says of itself.
+    pub fn description(&self) -> &Description {
+        &self.0.description
+    }
+
+    /// The file that it was loaded from, or the name that it was given.
+    pub fn name(&self) -> &str {
+        &self.0.name
+    }
+
+    /// The digest of the component's bytes.
+    pub fn digest(&self) -> &Digest {
+        &self.0.digest
+    }
+
+    /// The component's size, in bytes.
+    pub fn size(&self) -> usize {
+        self.0.size
+    }
+
+    /// The interfaces that the component imports, sorted.
+    pub fn imports(&self) -> &[String] {
+        &self.0.imports
+    }
+
+    /// The interfaces that the component exports, sorted.
+    pub fn exports(&self) -> &[String] {
+        &self.0.exports
+    }
+
+    /// Opens a cache in an instance of its own. `attributes` are the user's,
+    /// without `type`, `mode` and `ignore-error`.
+    pub async fn open(
+        &self,
+        attributes: &[(String, String)],
+        options: OpenOptions,
+    ) -> Result<Cache, Error> {
+        let scrubber = Arc::new(Scrubber::new(self.secrets(attributes, &options.grants)));
+        let content = options
+            .content
+            .unwrap_or_else(|| Arc::new(MemoryContent::default()));
+        let on_event = options.on_event.unwrap_or_else(|| Arc::new(|_: Event| ()));
+        let state = State::new(
+            self.0.host.client(),
+            &options.grants,
+            content,
+            on_event,
+            Arc::clone(&scrubber),
+        );
+        let opening = Opening {
+            plugin: self.0.name.clone(),
+            description: self.0.description.clone(),
+            attributes: attributes.to_vec(),
+            grants: options.grants,
+        };
+        let instance =
+            Instance::start(self.0.host.engine(), self.0.pre.clone(), state, opening).await?;
+        Ok(Cache::new(instance, scrubber))
+    }
+
+    /// The values that must never be shown: those of the attributes and
+    /// variables that the backend calls secret.
+    fn secrets(&self, attributes: &[(String, String)], grants: &Grants) -> Vec<String> {
+        let description = &self.0.description;
+        let in_attributes = attributes.iter().filter(|(name, _)| {
+            let mut known = description.attributes.iter();
+            known.any(|a| a.secret && a.name == *name)
+        });
+        let in_variables = grants.variables.iter().filter(|(name, _)| {
+            let mut known = description.environment.iter();
+            known.any(|v| v.secret && v.name == *name)
+        });
+        in_attributes
+            .map(|(_, value)| value.clone())
+            .chain(in_variables.map(|(_, value)| value.to_owned()))
+            .collect()
+    }
+}
+
+/// Asks the backend what it is, in an instance that is granted nothing.
+async fn describe(
+    host: &Host,
+    pre: &CacheBackendPre<State>,
+    name: &str,
+) -> Result<Description, Error> {
+    let failed = |error: wasmtime::Error| Error::PluginFailed {
+        plugin: name.to_owned(),
+        reason: Scrubber::default().clean(&format!("{error:#}")),
+    };
+    let state = State::new(
+        host.client(),
+        &Grants::default(),
+        Arc::new(MemoryContent::default()),
+        Arc::new(|_| ()),
+        Arc::default(),
+    );
+    let mut store = Store::new(host.engine(), state);
+    limits::apply(&mut store);
+    let backend: CacheBackend = pre.instantiate_async(&mut store).await.map_err(failed)?;
+    backend
+        .build_cache_plugin_backend()
+        .call_describe(&mut store)
+        .await
+        .map(Description::from)
+        .map_err(failed)
+}
+
+/// Tells a component from the other things that people hand over as one.
+fn check_is_component(name: &str, wasm: &[u8]) -> Result<(), Error> {
+    const MAGIC: &[u8] = b"\0asm";
+    const MODULE: &[u8] = &[1, 0, 0, 0];
+    let reason = if wasm.is_empty() {
+        "the file is empty"
+    } else if !wasm.starts_with(MAGIC) {
+        "it is no WebAssembly file"
+    } else if wasm[MAGIC.len()..].starts_with(MODULE) {
+        "it is a core module; make it a component first (`wasm-tools component new`)"
+    } else {
+        return Ok(());
+    };
+    Err(Error::NotABackend {
+        plugin: name.to_owned(),
+        reason: reason.into(),
+    })
+}
+
+/// Checks by name what the component asks for and gives, so that a component
+/// of another world, or of another version of the contract, is told apart
+/// from a broken one. Returns its imports and exports.
+fn check_world(
+    host: &Host,
+    name: &str,
+    component: &Component,
+) -> Result<(Vec<String>, Vec<String>), Error> {
+    let ty = component.component_type();
+    let mut imports: Vec<_> = ty.imports(host.engine()).map(|(n, _)| n.to_owned()).collect();
+    let mut exports: Vec<_> = ty
+        .exports(host.engine())
+        .filter(|(_, item)| matches!(item.ty, ComponentItem::ComponentInstance(_)))
+        .map(|(n, _)| n.to_owned())
+        .collect();
+    imports.sort();
+    exports.sort();
+
+    let refused = |reason: String| Error::NotABackend {
+        plugin: name.to_owned(),
+        reason: Scrubber::default().clean(&reason),
+    };
+    let ours = format!("@{CONTRACT_VERSION}.");
+    if let Some(other) = exports
+        .iter()
+        .find(|e| e.starts_with(CONTRACT) && !e.contains(&ours))
+    {
+        return Err(refused(format!(
+            "it exports {other}, and this host speaks version {CONTRACT_VERSION} of the contract; \
+             take a plugin that was built for it"
+        )));
+    }
+    for interface in ["backend", "inventory"] {
+        let wanted = format!("{CONTRACT}{interface}{ours}");
+        if !exports.iter().any(|e| e.starts_with(&wanted)) {
+            return Err(refused(format!(
+                "it does not export {CONTRACT}{interface}@{CONTRACT_VERSION}; it is a component \
+                 of another world"
+            )));
+        }
+    }
+    if let Some(foreign) = imports.iter().find(|import| !may_import(import)) {
+        return Err(refused(format!(
+            "it imports {foreign}, which the contract does not give a backend"
+        )));
+    }
+    Ok((imports, exports))
+}
+
+/// Whether the contract gives a backend this import.
+fn may_import(import: &str) -> bool {
+    const INTERFACES: [&str; 13] = [
+        "build-cache:plugin/types@0.1.",
+        "build-cache:plugin/content@0.1.",
+        "build-cache:plugin/events@0.1.",
+        "build-cache:plugin/identity@0.1.",
+        "wasi:http/types@0.3.",
+        "wasi:http/client@0.3.",
+        "wasi:clocks/types@0.3.",
+        "wasi:clocks/monotonic-clock@0.3.",
+        "wasi:clocks/system-clock@0.3.",
+        "wasi:random/random@0.3.",
+        "wasi:cli/environment@0.3.",
+        "wasi:filesystem/types@0.3.",
+        "wasi:filesystem/preopens@0.3.",
+    ];
+    INTERFACES.iter().any(|known| import.starts_with(known))
+}

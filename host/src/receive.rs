@@ -1,0 +1,169 @@
+//! What a plugin streams to the host, carried out of the instance's task.
+//!
+//! A stream of the contract comes with a future that tells whether it ended
+//! because its items did. Both go through channels: a bounded one, so that a
+//! slow reader slows the plugin down rather than fill memory.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use futures::channel::mpsc;
+use tokio::sync::oneshot;
+use wasmtime::component::{
+    Access, FutureConsumer, FutureReader, Lift, Source, StreamConsumer, StreamReader, StreamResult,
+};
+use wasmtime::{AsContextMut, StoreContextMut};
+
+use crate::bindings::build_cache::plugin::types::Error;
+use crate::state::State;
+
+/// How many chunks wait for their reader.
+const CHUNKS_WAITING: usize = 2;
+/// How many items of a listing are carried at once.
+const ITEMS_AT_ONCE: usize = 512;
+/// The largest chunk of bytes: what a reader holds is a few of them.
+const CHUNK_BYTES: usize = 1 << 20;
+
+/// A stream under way: its chunks, and how it ended.
+pub(crate) struct Received<T> {
+    pub(crate) chunks: mpsc::Receiver<T>,
+    pub(crate) outcome: oneshot::Receiver<Result<(), Error>>,
+}
+
+/// Carries a stream of bytes out.
+pub(crate) fn bytes(
+    mut store: Access<'_, State>,
+    stream: StreamReader<u8>,
+    outcome: FutureReader<Result<(), Error>>,
+) -> wasmtime::Result<Received<Bytes>> {
+    let (sender, chunks) = mpsc::channel(CHUNKS_WAITING);
+    stream.pipe(&mut store, Bytewise { sender })?;
+    Ok(Received {
+        chunks,
+        outcome: carry_outcome(&mut store, outcome)?,
+    })
+}
+
+/// Carries a listing out, some items at a time.
+pub(crate) fn items<T: Lift + Send + 'static>(
+    mut store: Access<'_, State>,
+    stream: StreamReader<T>,
+    outcome: FutureReader<Result<(), Error>>,
+) -> wasmtime::Result<Received<Vec<T>>> {
+    let (sender, chunks) = mpsc::channel(CHUNKS_WAITING);
+    stream.pipe(&mut store, Itemwise { sender })?;
+    Ok(Received {
+        chunks,
+        outcome: carry_outcome(&mut store, outcome)?,
+    })
+}
+
+fn carry_outcome(
+    store: impl AsContextMut<Data = State>,
+    outcome: FutureReader<Result<(), Error>>,
+) -> wasmtime::Result<oneshot::Receiver<Result<(), Error>>> {
+    let (sender, receiver) = oneshot::channel();
+    outcome.pipe(store, Outcome(Some(sender)))?;
+    Ok(receiver)
+}
+
+/// Waits until the reader takes more. `Err` says what to answer instead.
+fn reserve<T>(
+    sender: &mut mpsc::Sender<T>,
+    cx: &mut Context<'_>,
+    finish: bool,
+) -> Result<(), Poll<wasmtime::Result<StreamResult>>> {
+    match sender.poll_ready(cx) {
+        Poll::Ready(Ok(())) => Ok(()),
+        Poll::Ready(Err(_)) => Err(Poll::Ready(Ok(StreamResult::Dropped))),
+        Poll::Pending if finish => Err(Poll::Ready(Ok(StreamResult::Cancelled))),
+        Poll::Pending => Err(Poll::Pending),
+    }
+}
+
+fn deliver<T>(sender: &mut mpsc::Sender<T>, chunk: T) -> Poll<wasmtime::Result<StreamResult>> {
+    Poll::Ready(Ok(match sender.start_send(chunk) {
+        Ok(()) => StreamResult::Completed,
+        Err(_) => StreamResult::Dropped,
+    }))
+}
+
+struct Bytewise {
+    sender: mpsc::Sender<Bytes>,
+}
+
+impl StreamConsumer<State> for Bytewise {
+    type Item = u8;
+
+    fn poll_consume(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        mut store: StoreContextMut<State>,
+        source: Source<'_, u8>,
+        finish: bool,
+    ) -> Poll<wasmtime::Result<StreamResult>> {
+        if let Err(answer) = reserve(&mut self.sender, cx, finish) {
+            return answer;
+        }
+        store.data_mut().limits.asked_the_host();
+        let mut source = source.as_direct(store);
+        let available = source.remaining();
+        let count = available.len().min(CHUNK_BYTES);
+        if count == 0 {
+            // The writer asks whether there is room, and there is.
+            return Poll::Ready(Ok(StreamResult::Completed));
+        }
+        let chunk = Bytes::copy_from_slice(&available[..count]);
+        source.mark_read(count);
+        deliver(&mut self.sender, chunk)
+    }
+}
+
+struct Itemwise<T> {
+    sender: mpsc::Sender<Vec<T>>,
+}
+
+impl<T: Lift + Send + 'static> StreamConsumer<State> for Itemwise<T> {
+    type Item = T;
+
+    fn poll_consume(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        mut store: StoreContextMut<State>,
+        mut source: Source<'_, T>,
+        finish: bool,
+    ) -> Poll<wasmtime::Result<StreamResult>> {
+        if let Err(answer) = reserve(&mut self.sender, cx, finish) {
+            return answer;
+        }
+        store.data_mut().limits.asked_the_host();
+        let mut items = Vec::with_capacity(ITEMS_AT_ONCE);
+        source.read(&mut store, &mut items)?;
+        if items.is_empty() {
+            return Poll::Ready(Ok(StreamResult::Completed));
+        }
+        deliver(&mut self.sender, items)
+    }
+}
+
+struct Outcome(Option<oneshot::Sender<Result<(), Error>>>);
+
+impl FutureConsumer<State> for Outcome {
+    type Item = Result<(), Error>;
+
+    fn poll_consume(
+        mut self: Pin<&mut Self>,
+        _cx: &mut Context<'_>,
+        store: StoreContextMut<State>,
+        mut source: Source<'_, Self::Item>,
+        _finish: bool,
+    ) -> Poll<wasmtime::Result<()>> {
+        let mut outcome = None;
+        source.read(store, &mut outcome)?;
+        if let (Some(outcome), Some(sender)) = (outcome, self.0.take()) {
+            let _ = sender.send(outcome);
+        }
+        Poll::Ready(Ok(()))
+    }
+}
