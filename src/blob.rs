@@ -1,0 +1,81 @@
+//! The Blob service: one function an operation, sent with retries. Knows
+//! requests, answers and Azure's error codes; knows nothing of caches.
+
+mod block_id;
+mod failure;
+mod operations;
+mod retry;
+mod sending;
+mod xml;
+
+use std::cell::Cell;
+
+use futures::lock::Mutex;
+
+pub(crate) use block_id::BlockIds;
+pub(crate) use failure::Failure;
+pub(crate) use operations::{Condition, MAX_PUT_BLOB, Span};
+pub(crate) use xml::Listed;
+
+use crate::config::Config;
+use crate::credential::Credential;
+use crate::transport::Transport;
+
+/// The version of the service's interface that requests ask for: BuildKit's
+/// SDK sends the same, and Azurite 3.35 knows it.
+const VERSION: &str = "2024-11-04";
+
+/// The Blob service as one call of a cache uses it.
+///
+/// It belongs to one call, so that its counters count that call, and calls
+/// side by side never wake one another.
+pub(crate) struct Blobs<'a, T> {
+    transport: &'a T,
+    config: &'a Config,
+    credential: &'a Credential,
+    /// Requests sent, those sent again included.
+    requests: Cell<u32>,
+    /// Requests sent again.
+    retries: Cell<u32>,
+    /// How far the server's clock is ahead of ours, in seconds, once a
+    /// request was refused for its date.
+    clock_ahead: Cell<i64>,
+    /// What is known of the container.
+    container: Container,
+}
+
+/// What one call knows of its container.
+#[derive(Default)]
+struct Container {
+    /// An answer said that there is none.
+    is_missing: Cell<bool>,
+    /// How often it was made: an answer from before says nothing.
+    times_made: Cell<u32>,
+    /// Held while it is made, so that it is made once.
+    making: Mutex<()>,
+}
+
+impl<'a, T: Transport> Blobs<'a, T> {
+    /// The service for one call.
+    pub(crate) fn new(transport: &'a T, config: &'a Config, credential: &'a Credential) -> Self {
+        Self {
+            transport,
+            config,
+            credential,
+            requests: Cell::new(0),
+            retries: Cell::new(0),
+            clock_ahead: Cell::new(0),
+            container: Container::default(),
+        }
+    }
+
+    /// Requests sent so far, those sent again included.
+    pub(crate) fn requests(&self) -> u32 {
+        self.requests.get()
+    }
+
+    /// Requests sent again so far.
+    pub(crate) fn retries(&self) -> u32 {
+        self.retries.get()
+    }
+}

@@ -1,0 +1,323 @@
+//! The operations of the Blob service that a cache needs.
+//! <https://learn.microsoft.com/rest/api/storageservices/blob-service-rest-api>
+
+use std::rc::Rc;
+
+use super::failure::{Cause, Failure};
+use super::xml::{self, Listing};
+use super::{Blobs, BlockIds};
+use crate::cache::layout::BlobKey;
+use crate::transport::{Body, Headers, Method, Request, Timeouts, Transport, TransportError};
+
+/// The most that one Put Blob takes, in bytes.
+pub(crate) const MAX_PUT_BLOB: u64 = 5000 * 1024 * 1024;
+
+/// How much of a listing is asked for at a time: Azure's own most.
+const PAGE: &str = "5000";
+
+/// What a part of a listing may take, in bytes: 5,000 blobs with the longest
+/// names, each character escaped.
+const MAX_LISTING: usize = 64 * 1024 * 1024;
+
+/// What a write asks of the blob that stands there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Condition {
+    /// Nothing: the last writer wins.
+    None,
+    /// That there is none.
+    Absent,
+    /// That it is still this version.
+    Is(String),
+}
+
+/// A blob's size and version.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Properties {
+    /// In bytes.
+    pub(crate) size: u64,
+    pub(crate) etag: String,
+}
+
+/// What a ranged read found.
+pub(crate) enum Span<B> {
+    /// The bytes, not read yet.
+    Bytes(B),
+    /// There is no such blob.
+    Absent,
+    /// The range begins at or after the blob's end.
+    PastTheEnd,
+}
+
+/// A part of a listing.
+pub(crate) type Page = Listing;
+
+impl<T: Transport> Blobs<'_, T> {
+    /// Get Blob Properties: none where there is no such blob.
+    pub(crate) async fn properties(&self, key: &BlobKey) -> Result<Option<Properties>, Failure> {
+        let request = self.request(Method::Head, Some(key));
+        let found = self.send(&request, 200, async |response| {
+            Ok(Properties {
+                size: content_length(&response.headers)?,
+                etag: response.headers.get("etag").unwrap_or("").to_owned(),
+            })
+        });
+        self.or_absent(found.await)
+    }
+
+    /// Get Blob, the whole of it: none where there is no such blob.
+    pub(crate) async fn get(
+        &self,
+        key: &BlobKey,
+        limit: usize,
+    ) -> Result<Option<Vec<u8>>, Failure> {
+        let request = self.request(Method::Get, Some(key));
+        let found = self.send(&request, 200, async |response| {
+            self.transport.collect(response.body, limit).await
+        });
+        self.or_absent(found.await)
+    }
+
+    /// Get Blob from `offset`, to its end or for `length` bytes, of which
+    /// there must be at least one. The bytes are not read.
+    pub(crate) async fn span(
+        &self,
+        key: &BlobKey,
+        offset: u64,
+        length: Option<u64>,
+    ) -> Result<Span<T::Body>, Failure> {
+        let mut request = self.request(Method::Get, Some(key));
+        let last = length.map(|length| offset.saturating_add(length) - 1);
+        let expected = match (offset, last) {
+            (0, None) => 200,
+            (_, last) => {
+                let last = last.map_or(String::new(), |last| last.to_string());
+                request
+                    .headers
+                    .push("range", format!("bytes={offset}-{last}"));
+                206
+            }
+        };
+        let found = self.send(&request, expected, async |response| {
+            if expected == 206 {
+                check_range(&response.headers, offset, length)?;
+            }
+            Ok(response.body)
+        });
+        match found.await {
+            Ok(body) => Ok(Span::Bytes(body)),
+            Err(failure) if failure.is_absence() => Ok(Span::Absent),
+            Err(failure) if failure.status() == 416 => Ok(Span::PastTheEnd),
+            Err(failure) => Err(failure),
+        }
+    }
+
+    /// Put Blob: the whole of a blob of up to [`MAX_PUT_BLOB`] bytes.
+    pub(crate) async fn put(
+        &self,
+        key: &BlobKey,
+        body: Body,
+        condition: &Condition,
+    ) -> Result<(), Failure> {
+        let mut request = self.request(Method::Put, Some(key));
+        request
+            .headers
+            .push("content-type", "application/octet-stream");
+        request.headers.push("x-ms-blob-type", "BlockBlob");
+        condition.put_on(&mut request.headers);
+        request.body = body;
+        self.write(&request).await
+    }
+
+    /// Put Block: one block of an upload that is not committed.
+    pub(crate) async fn put_block(
+        &self,
+        key: &BlobKey,
+        id: String,
+        body: Body,
+    ) -> Result<(), Failure> {
+        let mut request = self.request(Method::Put, Some(key));
+        request.query = vec![("comp", "block".to_owned()), ("blockid", id)];
+        request
+            .headers
+            .push("content-type", "application/octet-stream");
+        request.body = body;
+        self.write(&request).await
+    }
+
+    /// Put Block List: makes a blob of an upload's blocks, the first `count`.
+    pub(crate) async fn put_block_list(
+        &self,
+        key: &BlobKey,
+        ids: &BlockIds,
+        count: u32,
+        condition: &Condition,
+    ) -> Result<(), Failure> {
+        let mut request = self.request(Method::Put, Some(key));
+        request.query = vec![("comp", "blocklist".to_owned())];
+        request.headers.push("content-type", "application/xml");
+        condition.put_on(&mut request.headers);
+        let list = xml::block_list((0..count).map(|number| ids.id(number)));
+        request.body = Body::Bytes(Rc::from(list.into_bytes()));
+        self.write(&request).await
+    }
+
+    /// Delete Blob, if it is still this version. False where it is another or
+    /// gone.
+    pub(crate) async fn delete(&self, key: &BlobKey, etag: &str) -> Result<bool, Failure> {
+        let mut request = self.request(Method::Delete, Some(key));
+        Condition::Is(etag.to_owned()).put_on(&mut request.headers);
+        match self.send(&request, 202, async |_| Ok(())).await {
+            Ok(()) => Ok(true),
+            Err(failure) if failure.is_absence() || failure.status() == 412 => Ok(false),
+            Err(failure) => Err(failure),
+        }
+    }
+
+    /// List Blobs whose keys begin with `prefix`, from where the last part
+    /// ended. A container that does not exist holds none.
+    pub(crate) async fn list(&self, prefix: &str, marker: Option<String>) -> Result<Page, Failure> {
+        let mut request = self.request(Method::Get, None);
+        request.query = vec![
+            ("restype", "container".to_owned()),
+            ("comp", "list".to_owned()),
+            ("maxresults", PAGE.to_owned()),
+        ];
+        // Azurite takes an empty value for a value.
+        if !prefix.is_empty() {
+            request.query.push(("prefix", prefix.to_owned()));
+        }
+        request
+            .query
+            .extend(marker.map(|marker| ("marker", marker)));
+        let listed = self.send(&request, 200, async |response| {
+            self.transport.collect(response.body, MAX_LISTING).await
+        });
+        match self.or_absent(listed.await)? {
+            None => Ok(Page::default()),
+            Some(body) => xml::listing(&body).map_err(|why| Failure {
+                request: request.summary(),
+                cause: Cause::Strange { status: 200, why },
+            }),
+        }
+    }
+
+    /// A write, before which the container is made if it is known to be
+    /// missing, and after which it is made if that turns out.
+    async fn write(&self, request: &Request) -> Result<(), Failure> {
+        self.make_missing_container().await?;
+        let container = &self.container;
+        let times_made = container.times_made.get();
+        match self.send(request, 201, async |_| Ok(())).await {
+            Err(failure) if failure.code() == "ContainerNotFound" => {
+                // Unless it has been made since this request went out.
+                if container.times_made.get() == times_made {
+                    container.is_missing.set(true);
+                }
+                self.make_missing_container().await?;
+                self.send(request, 201, async |_| Ok(())).await
+            }
+            sent => sent,
+        }
+    }
+
+    /// Create Container, once, if an answer has said that there is none.
+    async fn make_missing_container(&self) -> Result<(), Failure> {
+        let container = &self.container;
+        if !container.is_missing.get() {
+            return Ok(());
+        }
+        let _making = container.making.lock().await;
+        if !container.is_missing.get() {
+            return Ok(());
+        }
+        let mut request = self.request(Method::Put, None);
+        request.query = vec![("restype", "container".to_owned())];
+        match self.send(&request, 201, async |_| Ok(())).await {
+            Err(failure) if failure.code() != "ContainerAlreadyExists" => Err(failure),
+            _ => {
+                container.is_missing.set(false);
+                container.times_made.set(container.times_made.get() + 1);
+                Ok(())
+            }
+        }
+    }
+
+    /// Takes a 404 for 'not there', and notes when that is for want of the
+    /// container.
+    fn or_absent<R>(&self, found: Result<R, Failure>) -> Result<Option<R>, Failure> {
+        match found {
+            Ok(found) => Ok(Some(found)),
+            Err(failure) if failure.is_absence() => {
+                if failure.code() == "ContainerNotFound" && self.container.times_made.get() == 0 {
+                    self.container.is_missing.set(true);
+                }
+                Ok(None)
+            }
+            Err(failure) => Err(failure),
+        }
+    }
+
+    /// A request to a blob, or to the container itself.
+    fn request(&self, method: Method, key: Option<&BlobKey>) -> Request {
+        let url = &self.config.account_url;
+        let mut path = format!("{}/{}", url.path, self.config.container.as_str());
+        if let Some(key) = key {
+            path.push('/');
+            path.push_str(&key.on_the_wire());
+        }
+        Request {
+            method,
+            https: url.https,
+            authority: url.authority.clone(),
+            path,
+            query: Vec::new(),
+            headers: Headers::default(),
+            body: Body::Empty,
+            timeouts: Timeouts::default(),
+        }
+    }
+}
+
+impl Condition {
+    /// Says it in a request's header.
+    fn put_on(&self, headers: &mut Headers) {
+        match self {
+            Self::None => {}
+            Self::Absent => headers.push("if-none-match", "*"),
+            Self::Is(etag) => headers.push("if-match", etag.as_str()),
+        }
+    }
+}
+
+/// The answer's length, which every answer about a blob tells.
+fn content_length(headers: &Headers) -> Result<u64, TransportError> {
+    let length = headers.get("content-length");
+    length
+        .and_then(|text| text.trim().parse().ok())
+        .ok_or_else(|| {
+            TransportError::Unusable("the answer does not tell the blob's length".to_owned())
+        })
+}
+
+/// Whether the answer's range is the one asked for: a proxy in between might
+/// give another.
+fn check_range(headers: &Headers, offset: u64, length: Option<u64>) -> Result<(), TransportError> {
+    let range = headers.get("content-range").unwrap_or("");
+    let parsed = range.strip_prefix("bytes ").and_then(|range| {
+        let (range, total) = range.split_once('/')?;
+        let (first, last) = range.split_once('-')?;
+        let (first, last, total): (u64, u64, u64) =
+            (first.parse().ok()?, last.parse().ok()?, total.parse().ok()?);
+        Some((first, last, total))
+    });
+    let is_right = parsed.is_some_and(|(first, last, total)| {
+        let end = length.map_or(total, |length| total.min(offset.saturating_add(length)));
+        first == offset && last.checked_add(1) == Some(end)
+    });
+    match is_right {
+        true => Ok(()),
+        false => Err(TransportError::Unusable(format!(
+            "the answer's range, `{range}`, is not the one asked for"
+        ))),
+    }
+}

@@ -1,0 +1,209 @@
+//! One request, sent until it succeeds or there is no more hope: signing,
+//! reading what came back, waiting.
+
+use std::time::{Duration, SystemTime};
+
+use super::failure::{self, Cause, Failure, Refusal};
+use super::{Blobs, VERSION, retry, xml};
+use crate::transport::{
+    Event, Headers, Method, Request, Response, Timeouts, Transport, TransportError,
+};
+
+/// What is read of an answer that is an error, at most; in bytes.
+const MAX_ERROR_BODY: usize = 64 * 1024;
+
+/// A body that moves slower than this counts as stuck; in bytes a second.
+const SLOWEST: u64 = 32 * 1024;
+
+/// How long a connection may take to stand.
+const CONNECT: Duration = Duration::from_secs(20);
+
+/// Who sends these requests.
+const USER_AGENT: &str = concat!("build-cache-azblob/", env!("CARGO_PKG_VERSION"));
+
+impl<T: Transport> Blobs<'_, T> {
+    /// Sends a request, again if need be, and has `read` take what it needs of
+    /// the answer. An answer with another status than `expected` is a failure.
+    pub(super) async fn send<R>(
+        &self,
+        request: &Request,
+        expected: u16,
+        read: impl AsyncFn(Response<T::Body>) -> Result<R, TransportError>,
+    ) -> Result<R, Failure> {
+        let tuning = &self.config.tuning;
+        let mut sent = 0;
+        let mut failing_since = None;
+        let mut clock_was_set = false;
+        loop {
+            let clock_ahead = self.clock_ahead.get();
+            let signed_at = shift(self.transport.time_of_day(), clock_ahead);
+            let signed = self.signed(request, signed_at);
+            sent += 1;
+            self.requests.set(self.requests.get() + 1);
+            let cause = match self.attempt(&signed, signed_at, expected, &read).await {
+                Ok(value) => return Ok(value),
+                Err(cause) => cause,
+            };
+
+            let now = self.transport.elapsed();
+            let since = *failing_since.get_or_insert(now);
+            let delay = match clock_error(&cause).filter(|_| !clock_was_set) {
+                Some(error) => {
+                    clock_was_set = true;
+                    self.clock_ahead.set(clock_ahead + error);
+                    Some(Duration::ZERO)
+                }
+                None => retry::wait(
+                    &cause,
+                    &retry::Attempt {
+                        sent,
+                        failing_for: now.saturating_sub(since),
+                        max_retries: tuning.max_retries,
+                        stall_timeout: tuning.stall_timeout,
+                        random: self.transport.random(),
+                    },
+                ),
+            };
+            let Some(delay) = delay else {
+                let request = request.summary();
+                return Err(Failure { request, cause });
+            };
+            self.retries.set(self.retries.get() + 1);
+            self.transport.emit(Event::Retrying {
+                request: request.summary(),
+                reason: cause.to_string(),
+                attempt: sent,
+                delay,
+            });
+            if !delay.is_zero() {
+                self.transport.sleep(delay).await;
+            }
+        }
+    }
+
+    /// The request as it goes out: with its date, its limits and, last, its
+    /// signature.
+    fn signed(&self, request: &Request, at: SystemTime) -> Request {
+        let stall = self.config.tuning.stall_timeout;
+        let length = request.body.length();
+        let mut signed = request.clone();
+        signed.timeouts = Timeouts {
+            connect: CONNECT.min(stall),
+            first_byte: stall + Duration::from_secs(length / SLOWEST),
+            between_bytes: stall,
+        };
+        let headers = &mut signed.headers;
+        if request.method == Method::Put {
+            headers.push("content-length", length.to_string());
+        }
+        headers.push("user-agent", USER_AGENT);
+        headers.push("x-ms-date", httpdate::fmt_http_date(at));
+        headers.push("x-ms-version", VERSION);
+        self.credential.sign(&mut signed);
+        signed
+    }
+
+    /// Sends a request once.
+    async fn attempt<R>(
+        &self,
+        request: &Request,
+        signed_at: SystemTime,
+        expected: u16,
+        read: &impl AsyncFn(Response<T::Body>) -> Result<R, TransportError>,
+    ) -> Result<R, Cause> {
+        let sent = self.transport.send(request).await;
+        let response = sent.map_err(Cause::Transport)?;
+        let status = response.status;
+        let is_azure = ["x-ms-request-id", "x-ms-version", "x-ms-error-code"]
+            .iter()
+            .any(|name| response.headers.get(name).is_some());
+        if is_azure && status == expected {
+            return read(response).await.map_err(Cause::Transport);
+        }
+        if !is_azure || status < 400 {
+            let why = strangeness(status, &response.headers);
+            return Err(Cause::Strange { status, why });
+        }
+        Err(Cause::Refused(
+            self.refusal(request.method, response, signed_at).await,
+        ))
+    }
+
+    /// What the service says about its no. A body that cannot be read tells
+    /// nothing, which is no reason to fail in another way.
+    async fn refusal(
+        &self,
+        method: Method,
+        response: Response<T::Body>,
+        signed_at: SystemTime,
+    ) -> Refusal {
+        let Response {
+            status,
+            headers,
+            body,
+        } = response;
+        let text = match method {
+            Method::Head => Vec::new(),
+            _ => {
+                let collected = self.transport.collect(body, MAX_ERROR_BODY).await;
+                collected.unwrap_or_default()
+            }
+        };
+        let (in_body, message) = xml::error(&text);
+        let field = |name| headers.get(name).unwrap_or("").to_owned();
+        let code = field("x-ms-error-code");
+        let date = headers
+            .get("date")
+            .and_then(|date| httpdate::parse_http_date(date).ok());
+        Refusal {
+            status,
+            code: if code.is_empty() { in_body } else { code },
+            request_id: field("x-ms-request-id"),
+            message,
+            clock_ahead: date.map(|date| ahead(date, signed_at)),
+            retry_after: failure::retry_after(&headers, date.unwrap_or(signed_at)),
+        }
+    }
+}
+
+/// By how much our clock was wrong, in seconds, if that is why the service
+/// refused a request.
+fn clock_error(cause: &Cause) -> Option<i64> {
+    match cause {
+        Cause::Refused(refusal) if refusal.status == 403 => {
+            refusal.clock_ahead.filter(|&ahead| failure::is_off(ahead))
+        }
+        _ => None,
+    }
+}
+
+/// How far `theirs` is ahead of `ours`, in seconds.
+fn ahead(theirs: SystemTime, ours: SystemTime) -> i64 {
+    let seconds = |duration: Duration| i64::try_from(duration.as_secs()).unwrap_or(i64::MAX);
+    match theirs.duration_since(ours) {
+        Ok(ahead) => seconds(ahead),
+        Err(behind) => -seconds(behind.duration()),
+    }
+}
+
+/// A time moved by some seconds.
+fn shift(time: SystemTime, seconds: i64) -> SystemTime {
+    let by = Duration::from_secs(seconds.unsigned_abs());
+    match seconds {
+        0.. => time.checked_add(by),
+        _ => time.checked_sub(by),
+    }
+    .unwrap_or(time)
+}
+
+/// What shows that the Blob service did not give this answer, or not this one.
+fn strangeness(status: u16, headers: &Headers) -> String {
+    if (300..400).contains(&status) {
+        return "a redirect, which is not followed".to_owned();
+    }
+    let what = headers.get("content-type").unwrap_or("no content type");
+    match headers.get("x-ms-request-id") {
+        Some(_) => "the status is not the one that goes with the request".to_owned(),
+        None => format!("there is no x-ms-request-id, and the body has {what}"),
+    }
+}

@@ -1,0 +1,145 @@
+//! The service's XML, in and out.
+
+use percent_encoding::percent_decode_str;
+use quick_xml::XmlVersion;
+use quick_xml::events::Event;
+use quick_xml::reader::Reader;
+
+/// A blob in a listing.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Listed {
+    pub(crate) key: String,
+    /// In bytes.
+    pub(crate) size: u64,
+    /// In seconds since the Unix epoch.
+    pub(crate) modified: u64,
+    /// In quotes, as conditions take it.
+    pub(crate) etag: String,
+}
+
+/// A part of a listing.
+#[derive(Debug, PartialEq, Eq, Default)]
+pub(crate) struct Listing {
+    pub(crate) blobs: Vec<Listed>,
+    /// Where the next part begins; none at the end.
+    pub(crate) next: Option<String>,
+}
+
+/// Reads the answer of List Blobs, or says what is wrong with it.
+pub(super) fn listing(xml: &[u8]) -> Result<Listing, String> {
+    let mut listing = Listing::default();
+    let mut blob = Listed::default();
+    let mut wrong = None;
+    let mut is_listing = false;
+    walk(xml, |path, is_encoded, text| match path {
+        ["EnumerationResults"] => is_listing = true,
+        ["EnumerationResults", "NextMarker"] if !text.is_empty() => {
+            listing.next = Some(text.to_owned());
+        }
+        ["EnumerationResults", "Blobs", "Blob"] => {
+            listing.blobs.push(std::mem::take(&mut blob));
+        }
+        ["EnumerationResults", "Blobs", "Blob", "Name"] => {
+            blob.key = match is_encoded {
+                true => percent_decode_str(text).decode_utf8_lossy().into_owned(),
+                false => text.to_owned(),
+            };
+        }
+        ["EnumerationResults", "Blobs", "Blob", "Properties", name] => match *name {
+            "Content-Length" => match text.parse() {
+                Ok(size) => blob.size = size,
+                Err(_) => wrong = Some("it holds a size that is no number"),
+            },
+            "Last-Modified" => {
+                let time = httpdate::parse_http_date(text).ok();
+                match time.and_then(|time| time.duration_since(std::time::UNIX_EPOCH).ok()) {
+                    Some(time) => blob.modified = time.as_secs(),
+                    None => wrong = Some("it holds a date that is none"),
+                }
+            }
+            "Etag" => blob.etag = format!("\"{}\"", text.trim_matches('"')),
+            _ => {}
+        },
+        _ => {}
+    })?;
+    match wrong {
+        Some(wrong) => Err(wrong.to_owned()),
+        None if !is_listing => Err("it is no listing".to_owned()),
+        None => Ok(listing),
+    }
+}
+
+/// Reads an error's code and message; empty where the body is no such thing.
+pub(super) fn error(xml: &[u8]) -> (String, String) {
+    let (mut code, mut message) = (String::new(), String::new());
+    let read = walk(xml, |path, _, text| match path {
+        ["Error", "Code"] => code = text.to_owned(),
+        // The lines that follow repeat the request id and the time.
+        ["Error", "Message"] => message = text.lines().next().unwrap_or("").trim().to_owned(),
+        _ => {}
+    });
+    match read {
+        Ok(()) => (code, message),
+        Err(_) => Default::default(),
+    }
+}
+
+/// The body of Put Block List: these uncommitted blocks, in this order.
+pub(super) fn block_list(ids: impl Iterator<Item = String>) -> String {
+    let mut xml = String::from("<?xml version=\"1.0\" encoding=\"utf-8\"?><BlockList>");
+    for id in ids {
+        // Base64 holds nothing that XML would have escaped.
+        xml.push_str("<Uncommitted>");
+        xml.push_str(&id);
+        xml.push_str("</Uncommitted>");
+    }
+    xml.push_str("</BlockList>");
+    xml
+}
+
+/// Goes through a document and calls `leave` at the end of each element: its
+/// path from the root, whether it says `Encoded="true"`, and its text.
+fn walk(xml: &[u8], mut leave: impl FnMut(&[&str], bool, &str)) -> Result<(), String> {
+    let xml = std::str::from_utf8(xml).map_err(|_| "it is no UTF-8")?;
+    let mut reader = Reader::from_str(xml.trim_start_matches('\u{feff}'));
+    let mut path: Vec<String> = Vec::new();
+    let mut is_encoded = false;
+    let mut text = String::new();
+    let no_xml = |_| "it is no XML".to_owned();
+    loop {
+        match reader.read_event().map_err(no_xml)? {
+            Event::Start(element) => {
+                is_encoded = element
+                    .try_get_attribute("Encoded")
+                    .is_ok_and(|found| found.is_some_and(|attribute| &*attribute.value == "true"));
+                path.push(element.name().as_ref().to_owned());
+                text.clear();
+            }
+            Event::Empty(element) => {
+                path.push(element.name().as_ref().to_owned());
+                let names: Vec<&str> = path.iter().map(String::as_str).collect();
+                leave(&names, false, "");
+                path.pop();
+            }
+            Event::Text(part) => text.push_str(&part.xml_content(XmlVersion::Implicit1_0)),
+            Event::CData(part) => text.push_str(&part.xml_content(XmlVersion::Implicit1_0)),
+            Event::GeneralRef(name) => match name.resolve_char_ref().map_err(no_xml)? {
+                Some(character) => text.push(character),
+                None => text.push_str(
+                    quick_xml::escape::resolve_predefined_entity(&name)
+                        .ok_or("it holds an unknown entity")?,
+                ),
+            },
+            Event::End(_) => {
+                let names: Vec<&str> = path.iter().map(String::as_str).collect();
+                leave(&names, is_encoded, &text);
+                path.pop();
+                text.clear();
+                is_encoded = false;
+            }
+            Event::Eof if path.is_empty() => return Ok(()),
+            Event::Eof => return Err("it is cut short".to_owned()),
+            _ => {}
+        }
+    }
+}

@@ -1,0 +1,260 @@
+//! The attributes and variables by name: which there are, what they are for,
+//! and which of two sources counts.
+
+use crate::error::Error;
+use crate::secret::Secret;
+
+/// An attribute, for `describe`.
+pub(crate) struct Attribute {
+    pub(crate) name: &'static str,
+    pub(crate) description: &'static str,
+    pub(crate) default: Option<&'static str>,
+    pub(crate) required: bool,
+    pub(crate) secret: bool,
+}
+
+/// A variable, for `describe`.
+pub(crate) struct Variable {
+    pub(crate) name: &'static str,
+    pub(crate) description: &'static str,
+    pub(crate) secret: bool,
+}
+
+/// An attribute that may be left out and shown.
+const fn plain(
+    name: &'static str,
+    description: &'static str,
+    default: Option<&'static str>,
+) -> Attribute {
+    Attribute {
+        name,
+        description,
+        default,
+        required: false,
+        secret: false,
+    }
+}
+
+/// Every attribute there is.
+pub(crate) const ATTRIBUTES: &[Attribute] = &[
+    Attribute {
+        required: true,
+        ..plain(
+            "account_url",
+            "Address of the storage account, such as https://ACCOUNT.blob.core.windows.net",
+            None,
+        )
+    },
+    plain(
+        "account_name",
+        "Name of the storage account, where account_url does not tell it",
+        None,
+    ),
+    Attribute {
+        secret: true,
+        ..plain("secret_access_key", "Key of the storage account", None)
+    },
+    plain(
+        "container",
+        "Container that holds the cache; made when it is missing",
+        Some("buildkit-cache"),
+    ),
+    plain(
+        "name",
+        "Names of the cache, separated by `;`",
+        Some("buildkit"),
+    ),
+    plain("prefix", "What every blob's name begins with", None),
+    plain(
+        "blobs_prefix",
+        "What the layers' names begin with, after prefix",
+        Some("blobs"),
+    ),
+    plain(
+        "manifests_prefix",
+        "What the manifests' names begin with, after prefix",
+        Some("manifests"),
+    ),
+    plain(
+        "parallelism",
+        "How many layers or blocks are sent at once",
+        Some("16"),
+    ),
+    plain(
+        "block_size",
+        "Size of the blocks in which larger layers are sent, such as 8MiB",
+        Some("16MiB"),
+    ),
+    plain(
+        "max_retries",
+        "How often a failed request is sent again",
+        Some("5"),
+    ),
+    plain(
+        "stall_timeout",
+        "How long a request may make no progress, retries included, such as 90s or 5m",
+        Some("60s"),
+    ),
+    plain("compression", NO_EFFECT, None),
+    plain("compression-level", NO_EFFECT, None),
+    plain("force-compression", NO_EFFECT, None),
+    plain("oci-mediatypes", NO_EFFECT, None),
+];
+
+/// What BuildKit takes for every cache and does not use for this one.
+const NO_EFFECT: &str = "Accepted as in BuildKit, without effect: layers are stored as they are";
+
+/// Every variable that is read.
+pub(crate) const VARIABLES: &[Variable] = &[
+    Variable {
+        name: "BUILDKIT_AZURE_STORAGE_ACCOUNT_URL",
+        description: "Stands in for account_url",
+        secret: false,
+    },
+    Variable {
+        name: "BUILDKIT_AZURE_STORAGE_ACCOUNT_NAME",
+        description: "Stands in for account_name",
+        secret: false,
+    },
+    Variable {
+        name: "BUILDKIT_AZURE_STORAGE_CONTAINER",
+        description: "Stands in for container",
+        secret: false,
+    },
+    Variable {
+        name: "BUILDKIT_AZURE_STORAGE_PREFIX",
+        description: "Stands in for prefix",
+        secret: false,
+    },
+    Variable {
+        name: "AZURE_STORAGE_KEY",
+        description: "Stands in for secret_access_key",
+        secret: true,
+    },
+];
+
+/// What the user gave, known names only.
+pub(super) struct Attributes {
+    attributes: Vec<(String, String)>,
+    environment: Vec<(String, String)>,
+}
+
+/// One value, and where it came from.
+pub(super) struct Given {
+    /// The attribute's or the variable's name.
+    pub(super) source: &'static str,
+    pub(super) value: String,
+}
+
+impl Given {
+    /// The error that this value does not do.
+    pub(super) fn wrong(&self, reason: impl Into<String>) -> Error {
+        Error::attribute(self.source, reason)
+    }
+
+    /// The value, as one that is never shown.
+    pub(super) fn into_secret(self) -> Secret {
+        Secret::new(self.value)
+    }
+}
+
+impl Attributes {
+    /// Refuses names that do not exist.
+    pub(super) fn new(
+        attributes: Vec<(String, String)>,
+        environment: Vec<(String, String)>,
+    ) -> Result<Self, Error> {
+        for (name, _) in &attributes {
+            if !ATTRIBUTES.iter().any(|known| known.name == name) {
+                let nearest = nearest(name);
+                return Err(Error::attribute(
+                    name,
+                    format!("is no attribute of azblob; the nearest is `{nearest}`"),
+                ));
+            }
+        }
+        Ok(Self {
+            attributes,
+            environment,
+        })
+    }
+
+    /// Takes an attribute's value, or else its variable's. As in BuildKit, an
+    /// empty one counts.
+    pub(super) fn take(
+        &mut self,
+        name: &'static str,
+        variable: Option<&'static str>,
+    ) -> Option<Given> {
+        let given = self.attribute(name);
+        given.or_else(|| self.variable(variable?))
+    }
+
+    /// As [`take`](Self::take), but an empty value is none.
+    pub(super) fn take_filled(
+        &mut self,
+        name: &'static str,
+        variable: Option<&'static str>,
+    ) -> Option<Given> {
+        let filled = |given: &Given| !given.value.is_empty();
+        let given = self.attribute(name).filter(filled);
+        given.or_else(|| self.variable(variable?).filter(filled))
+    }
+
+    /// The value of an attribute: the last one of that name.
+    fn attribute(&mut self, name: &'static str) -> Option<Given> {
+        take_value(self.attributes.iter_mut().rev(), name)
+    }
+
+    /// The value of a variable.
+    fn variable(&mut self, name: &'static str) -> Option<Given> {
+        take_value(self.environment.iter_mut(), name)
+    }
+
+    /// The attributes given that do nothing.
+    pub(super) fn ignored(&self) -> Vec<String> {
+        let idle = |name: &str| {
+            let mut known = ATTRIBUTES.iter();
+            known.any(|a| a.name == name && a.description == NO_EFFECT)
+        };
+        let names = self.attributes.iter().map(|(name, _)| name);
+        names.filter(|name| idle(name)).cloned().collect()
+    }
+}
+
+/// Takes the first value under a name.
+fn take_value<'a>(
+    mut pairs: impl Iterator<Item = &'a mut (String, String)>,
+    name: &'static str,
+) -> Option<Given> {
+    pairs
+        .find(|(known, _)| known == name)
+        .map(|(_, value)| Given {
+            source: name,
+            value: std::mem::take(value),
+        })
+}
+
+/// The known attribute that takes the fewest edits to get to.
+fn nearest(name: &str) -> &'static str {
+    let known = ATTRIBUTES.iter().map(|attribute| attribute.name);
+    known
+        .min_by_key(|known| distance(name, known))
+        .unwrap_or("")
+}
+
+/// The Levenshtein distance between two names; `-` and `_` count as one.
+fn distance(from: &str, to: &str) -> usize {
+    let plain = |text: &str| text.to_ascii_lowercase().replace('-', "_");
+    let (from, to) = (plain(from), plain(to));
+    let mut row: Vec<usize> = (0..=to.chars().count()).collect();
+    for (i, a) in from.chars().enumerate() {
+        let mut diagonal = std::mem::replace(&mut row[0], i + 1);
+        for (j, b) in to.chars().enumerate() {
+            let substituted = diagonal + usize::from(a != b);
+            diagonal = row[j + 1];
+            row[j + 1] = substituted.min(row[j] + 1).min(diagonal + 1);
+        }
+    }
+    row.last().copied().unwrap_or(0)
+}

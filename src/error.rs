@@ -1,0 +1,43 @@
+//! Why a call failed, in the contract's cases. The texts are for people and
+//! hold no secret.
+
+/// Why a call failed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Error {
+    /// An attribute, or the variable that stands in for it, does not do.
+    #[error("`{name}` {reason}")]
+    InvalidAttribute {
+        /// The attribute, or the variable's name.
+        name: String,
+        /// Why it does not do, and what would; reads on from the name.
+        reason: String,
+    },
+    /// No credential was found, or the store refused it.
+    #[error("{0}")]
+    Unauthenticated(String),
+    /// The credential may not do this, or the host does not allow it.
+    #[error("{0}")]
+    Forbidden(String),
+    /// The store could not be reached, or kept failing.
+    #[error("{0}")]
+    Unavailable(String),
+    /// What the store holds is damaged.
+    #[error("{0}")]
+    Corrupt(String),
+    /// The host's content could not be read.
+    #[error("{0}")]
+    Content(String),
+    /// Anything else.
+    #[error("{0}")]
+    Other(String),
+}
+
+impl Error {
+    /// An attribute, or its variable, that does not do.
+    pub(crate) fn attribute(name: &str, reason: impl Into<String>) -> Self {
+        Self::InvalidAttribute {
+            name: name.to_owned(),
+            reason: reason.into(),
+        }
+    }
+}
