@@ -65,9 +65,32 @@ fn build_modules(project: &Project) -> Result<PathBuf> {
         cargo.args(["--package", recipe.package]);
     }
     cargo.arg("--target-dir").arg(&target_folder);
+    let flags = serde_json::to_string(&path_flags(project)?)?;
+    cargo.arg("--config");
+    cargo.arg(format!("target.{TARGET}.rustflags={flags}"));
     target.configure(&mut cargo)?;
     process::run(&mut cargo)?;
     Ok(target_folder.join(TARGET).join("component"))
+}
+
+/// Compiler flags that keep the folders of this machine out of the component:
+/// they would tell of its builder and make the same source another file.
+fn path_flags(project: &Project) -> Result<Vec<String>> {
+    let mut folders = vec![(project.file(""), "/build-cache".to_owned())];
+    let home = std::env::var_os("CARGO_HOME")
+        .map(PathBuf::from)
+        .or_else(|| Some(std::env::home_dir()?.join(".cargo")))
+        .context("neither CARGO_HOME nor a home folder is known")?;
+    if let Ok(registries) = fs::read_dir(home.join("registry/src")) {
+        for registry in registries {
+            folders.push((registry?.path(), "/crates".to_owned()));
+        }
+    }
+    folders.sort();
+    let flag = |(folder, name): &(PathBuf, String)| {
+        format!("--remap-path-prefix={}={name}", folder.display())
+    };
+    Ok(folders.iter().map(flag).collect())
 }
 
 /// What a component says of itself to people who find the file.

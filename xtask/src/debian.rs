@@ -49,10 +49,10 @@ impl DebianRust {
     }
 
     /// Downloads the packages and unpacks them into `folder`, which appears
-    /// only when it is complete. What was downloaded before an interruption is
-    /// used.
+    /// only when it is complete; what an interruption left is begun anew.
     pub fn unpack_into(folder: &Path) -> Result<Self> {
         let work = folder.with_added_extension("partial");
+        remove(&work)?;
         let apt = Apt::new(&work.join("apt"))?;
         println!("wasm target: taking Debian's rustc-web, unpacked under target/ (about 140 MB)");
         apt.update()?;
@@ -64,9 +64,6 @@ impl DebianRust {
         apt.download(&packages, &archives)?;
 
         let root = work.join("root");
-        if root.exists() {
-            fs::remove_dir_all(&root)?;
-        }
         for archive in fs::read_dir(&archives)? {
             let mut unpack = Command::new("dpkg-deb");
             unpack.arg("--extract").arg(archive?.path()).arg(&root);
