@@ -39,10 +39,12 @@ impl Digest {
     /// The 64 hex digits alone: the file name of a blob in an OCI layout.
     pub fn hex(&self) -> String {
         use fmt::Write as _;
-        self.0.iter().fold(String::with_capacity(64), |mut hex, byte| {
-            let _ = write!(hex, "{byte:02x}");
-            hex
-        })
+        self.0
+            .iter()
+            .fold(String::with_capacity(64), |mut hex, byte| {
+                let _ = write!(hex, "{byte:02x}");
+                hex
+            })
     }
 }
 
@@ -88,7 +90,9 @@ impl Serialize for Digest {
 
 impl<'de> Deserialize<'de> for Digest {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?.parse().map_err(de::Error::custom)
+        String::deserialize(deserializer)?
+            .parse()
+            .map_err(de::Error::custom)
     }
 }
 
@@ -105,7 +109,10 @@ mod tests {
         assert_eq!(digest.to_string(), EMPTY);
         assert_eq!(digest.hex(), &EMPTY["sha256:".len()..]);
         let json = serde_json::to_string(&digest).expect("JSON");
-        assert_eq!(serde_json::from_str::<Digest>(&json).expect("a digest"), digest);
+        assert_eq!(
+            serde_json::from_str::<Digest>(&json).expect("a digest"),
+            digest
+        );
     }
 
     #[test]

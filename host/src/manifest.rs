@@ -1,11 +1,16 @@
-//! A build cache as the host sees it, whichever store it came from.
+//! A build cache as the host sees it, whichever store it came from, and what
+//! must hold of one before anybody uses it.
+
+use std::collections::HashMap;
 
 use crate::Digest;
+use crate::records::{self, RecordsError};
 
 /// A build cache: its layer blobs, and the solver's records over them.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Manifest {
-    /// The layers, each once; records and parents refer to them by index.
+    /// The layers; records and parents refer to them by index. A blob that
+    /// lies on two parents is two layers, with the same size and media type.
     pub layers: Vec<Layer>,
     /// The `records` of BuildKit's `CacheConfig`, a JSON array.
     pub records: String,
@@ -26,4 +31,280 @@ pub struct Layer {
     pub created_at: Option<String>,
     /// Index in [`Manifest::layers`] of the layer below; none for a base layer.
     pub parent: Option<u32>,
+}
+
+/// What is wrong with a build cache's manifest. Layers and records are counted
+/// from 0, as they count each other.
+#[derive(Debug, thiserror::Error)]
+pub enum ManifestError {
+    /// More layers than any cache has.
+    #[error("it has {0} layers, more than the {max} that are read", max = Manifest::MAX_LAYERS)]
+    TooManyLayers(usize),
+    /// A parent that is not there.
+    #[error("layer {layer} lies on layer {parent}, but there are only {layers} layers")]
+    NoSuchParent {
+        /// The layer.
+        layer: usize,
+        /// The parent it names.
+        parent: u32,
+        /// How many layers there are.
+        layers: usize,
+    },
+    /// A layer that lies on itself.
+    #[error("layer {0} lies on itself, through its parents")]
+    LayerCycle(usize),
+    /// One blob described in two ways.
+    #[error(
+        "layers {first} and {second} are the same blob, {blob}, but differ in size, media type or diff ID"
+    )]
+    Contradiction {
+        /// The one.
+        first: usize,
+        /// The other.
+        second: usize,
+        /// Their blob.
+        blob: Digest,
+    },
+    /// A layer without bytes, with which BuildKit fails the build.
+    #[error("layer {layer}, {blob}, is said to have no bytes, and BuildKit fails a build on that")]
+    EmptyLayer {
+        /// The layer.
+        layer: usize,
+        /// Its blob.
+        blob: Digest,
+    },
+    /// A media type with which BuildKit fails the build.
+    #[error(
+        "layer {layer}, {blob}, has the media type `{media_type}`, which BuildKit takes for no layer"
+    )]
+    MediaType {
+        /// The layer.
+        layer: usize,
+        /// Its blob.
+        blob: Digest,
+        /// What it says of itself.
+        media_type: String,
+    },
+    /// A time that is none.
+    #[error("layer {layer} was created at `{time}`, which is no RFC 3339 time")]
+    CreatedAt {
+        /// The layer.
+        layer: usize,
+        /// What it says.
+        time: String,
+    },
+    /// The records are wrong.
+    #[error(transparent)]
+    Records(#[from] RecordsError),
+}
+
+impl Manifest {
+    /// As many layers as are read. BuildKit's caches have hundreds; this only
+    /// keeps a hostile manifest from filling the memory.
+    pub const MAX_LAYERS: usize = 100_000;
+
+    /// Checks that every index points to something and nothing in a circle,
+    /// and that the records are BuildKit's.
+    ///
+    /// This is what any build host needs. What BuildKit needs beyond it,
+    /// [`Self::validate_for_buildkit`] checks.
+    pub fn validate(&self) -> Result<(), ManifestError> {
+        let count = self.layers.len();
+        if count > Self::MAX_LAYERS {
+            return Err(ManifestError::TooManyLayers(count));
+        }
+        let mut seen: HashMap<&Digest, usize> = HashMap::with_capacity(count);
+        for (index, layer) in self.layers.iter().enumerate() {
+            if let Some(parent) = layer.parent
+                && parent as usize >= count
+            {
+                return Err(ManifestError::NoSuchParent {
+                    layer: index,
+                    parent,
+                    layers: count,
+                });
+            }
+            let first = *seen.entry(&layer.blob).or_insert(index);
+            if !self.layers[first].describes_the_same_blob_as(layer) {
+                let blob = layer.blob.clone();
+                return Err(ManifestError::Contradiction {
+                    first,
+                    second: index,
+                    blob,
+                });
+            }
+        }
+        if let Some(layer) = records::find_cycle(count, |layer| self.parent(layer).into_iter()) {
+            return Err(ManifestError::LayerCycle(layer));
+        }
+        records::parse(&self.records, count)?;
+        Ok(())
+    }
+
+    /// Checks what [`Self::validate`] does, and that no build fails on it: on
+    /// import, BuildKit trusts every layer's size and media type, and fails the
+    /// build when they do not fit.
+    pub fn validate_for_buildkit(&self) -> Result<(), ManifestError> {
+        self.validate()?;
+        for (index, layer) in self.layers.iter().enumerate() {
+            if layer.size == 0 {
+                let blob = layer.blob.clone();
+                return Err(ManifestError::EmptyLayer { layer: index, blob });
+            }
+            if oci_media_type(&layer.media_type).is_none() {
+                return Err(ManifestError::MediaType {
+                    layer: index,
+                    blob: layer.blob.clone(),
+                    media_type: layer.media_type.chars().take(100).collect(),
+                });
+            }
+            if let Some(time) = &layer.created_at
+                && !records::is_rfc3339(time)
+            {
+                let time = time.chars().take(100).collect();
+                return Err(ManifestError::CreatedAt { layer: index, time });
+            }
+        }
+        Ok(())
+    }
+
+    /// The layer below `layer`.
+    pub(crate) fn parent(&self, layer: usize) -> Option<usize> {
+        self.layers[layer].parent.map(|parent| parent as usize)
+    }
+}
+
+impl Layer {
+    /// BuildKit keeps one descriptor a blob, so layers that share a blob must
+    /// agree on it.
+    fn describes_the_same_blob_as(&self, other: &Self) -> bool {
+        (self.size, &self.media_type, &self.diff_id)
+            == (other.size, &other.media_type, &other.diff_id)
+    }
+}
+
+/// The OCI name of a layer media type that BuildKit knows; none for any other.
+///
+/// BuildKit gives Docker's names the same treatment whenever it writes OCI
+/// (`ConvertAllLayerMediaTypes` in `util/compression`).
+pub(crate) fn oci_media_type(media_type: &str) -> Option<&'static str> {
+    Some(match media_type {
+        "application/vnd.oci.image.layer.v1.tar"
+        | "application/vnd.docker.image.rootfs.diff.tar" => {
+            "application/vnd.oci.image.layer.v1.tar"
+        }
+        "application/vnd.oci.image.layer.v1.tar+gzip"
+        | "application/vnd.docker.image.rootfs.diff.tar.gzip" => {
+            "application/vnd.oci.image.layer.v1.tar+gzip"
+        }
+        "application/vnd.oci.image.layer.v1.tar+zstd"
+        | "application/vnd.docker.image.rootfs.diff.tar.zstd" => {
+            "application/vnd.oci.image.layer.v1.tar+zstd"
+        }
+        "application/vnd.oci.image.layer.nondistributable.v1.tar"
+        | "application/vnd.docker.image.rootfs.foreign.diff.tar" => {
+            "application/vnd.oci.image.layer.nondistributable.v1.tar"
+        }
+        "application/vnd.oci.image.layer.nondistributable.v1.tar+gzip"
+        | "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip" => {
+            "application/vnd.oci.image.layer.nondistributable.v1.tar+gzip"
+        }
+        "application/vnd.oci.image.layer.nondistributable.v1.tar+zstd" => {
+            "application/vnd.oci.image.layer.nondistributable.v1.tar+zstd"
+        }
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    /// A layer of three bytes that are its name.
+    pub(crate) fn layer(name: &str, parent: Option<u32>) -> Layer {
+        Layer {
+            blob: Digest::of(name.as_bytes()),
+            size: name.len() as u64,
+            media_type: "application/vnd.oci.image.layer.v1.tar+gzip".to_owned(),
+            diff_id: Digest::of(format!("tar of {name}").as_bytes()),
+            created_at: Some("2026-11-23T14:14:42.815976394Z".to_owned()),
+            parent,
+        }
+    }
+
+    pub(crate) fn manifest(layers: Vec<Layer>, records: &str) -> Manifest {
+        Manifest {
+            layers,
+            records: records.to_owned(),
+        }
+    }
+
+    fn error(manifest: &Manifest) -> String {
+        manifest
+            .validate_for_buildkit()
+            .expect_err("should be refused")
+            .to_string()
+    }
+
+    #[test]
+    fn a_layer_may_stand_before_its_parent_and_a_blob_on_two_parents() {
+        let layers = vec![layer("b", Some(1)), layer("a", None), layer("b", Some(0))];
+        manifest(layers, "[]")
+            .validate_for_buildkit()
+            .expect("valid");
+    }
+
+    #[test]
+    fn parents_out_of_range_or_in_a_circle_are_named() {
+        let beyond = manifest(vec![layer("a", None), layer("b", Some(2))], "[]");
+        assert_eq!(
+            error(&beyond),
+            "layer 1 lies on layer 2, but there are only 2 layers"
+        );
+        let itself = manifest(vec![layer("a", Some(0))], "[]");
+        assert_eq!(
+            error(&itself),
+            "layer 0 lies on itself, through its parents"
+        );
+        let circle = vec![layer("a", None), layer("b", Some(2)), layer("c", Some(1))];
+        assert!(error(&manifest(circle, "[]")).contains("lies on itself"));
+    }
+
+    #[test]
+    fn one_blob_cannot_have_two_sizes() {
+        let mut layers = vec![layer("a", None), layer("b", Some(0)), layer("a", Some(1))];
+        layers[2].size += 1;
+        assert!(error(&manifest(layers, "[]")).starts_with("layers 0 and 2 are the same blob"));
+    }
+
+    #[test]
+    fn what_fails_a_build_is_refused_for_buildkit_alone() {
+        type Spoil = fn(&mut Layer);
+        let cases: [(Spoil, &str); 4] = [
+            (|layer| layer.size = 0, "have no bytes"),
+            (|layer| layer.media_type.clear(), "media type ``"),
+            (
+                |layer| layer.media_type.push_str("+bogus"),
+                "+bogus`, which BuildKit takes for no layer",
+            ),
+            (
+                |layer| layer.created_at = Some("yesterday".to_owned()),
+                "no RFC 3339 time",
+            ),
+        ];
+        for (spoil, expected) in cases {
+            let mut layers = vec![layer("a", None)];
+            spoil(&mut layers[0]);
+            let manifest = manifest(layers, "[]");
+            manifest.validate().expect("a backend may store it");
+            let message = error(&manifest);
+            assert!(message.contains(expected), "{message}");
+        }
+    }
+
+    #[test]
+    fn too_many_layers_are_refused() {
+        let layers = vec![layer("a", None); Manifest::MAX_LAYERS + 1];
+        assert!(error(&manifest(layers, "[]")).contains("100001 layers"));
+    }
 }
