@@ -1,0 +1,237 @@
+//! The JSON of a cache directory, and the map between it and a [`Manifest`].
+//!
+//! A cache is two blobs: a config (BuildKit's `CacheConfig`: which layer lies
+//! on which, and the records) and a manifest (where the layers' sizes, media
+//! types and diff IDs stand). What is written here is BuildKit's to the byte:
+//! the order of the fields is Go's, and so is the escaping.
+
+use std::collections::{BTreeMap, HashMap};
+
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use crate::manifest::oci_media_type;
+use crate::records::go_json;
+use crate::{Digest, Layer, Manifest};
+
+/// The media type of a cache's config.
+pub(super) const CONFIG_TYPE: &str = "application/vnd.buildkit.cacheconfig.v0";
+/// The media type of the manifest that is written.
+pub(super) const MANIFEST_TYPE: &str = "application/vnd.oci.image.manifest.v1+json";
+/// The media type of `index.json`.
+pub(super) const INDEX_TYPE: &str = "application/vnd.oci.image.index.v1+json";
+/// What `oci-layout` says.
+pub(super) const LAYOUT: &str = r#"{"imageLayoutVersion":"1.0.0"}"#;
+
+const CREATED_AT: &str = "buildkit/createdat";
+const DIFF_ID: &str = "containerd.io/uncompressed";
+/// Go's zero time, which BuildKit's stores write where there is none.
+const ZERO_TIME: &str = "0001-01-01T00:00:00Z";
+
+/// What points to a blob.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct Descriptor {
+    #[serde(rename = "mediaType", default)]
+    pub media_type: String,
+    pub digest: Digest,
+    pub size: u64,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub annotations: BTreeMap<String, String>,
+}
+
+/// Any form of manifest: an image manifest has a config and layers; an index,
+/// or Docker's manifest list, lists the layers and the config alike.
+#[derive(Deserialize)]
+struct AnyManifest {
+    config: Option<Descriptor>,
+    layers: Option<Vec<Descriptor>>,
+    manifests: Option<Vec<Descriptor>>,
+}
+
+#[derive(Serialize)]
+struct ImageManifest {
+    #[serde(rename = "schemaVersion")]
+    schema_version: u8,
+    #[serde(rename = "mediaType")]
+    media_type: &'static str,
+    config: Descriptor,
+    layers: Vec<Descriptor>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Config {
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    layers: Vec<ConfigLayer>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    records: Option<Box<RawValue>>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct ConfigLayer {
+    blob: Digest,
+    /// Left out when 0, for so does Go; -1 for a base layer.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    parent: i64,
+}
+
+fn is_zero(number: &i64) -> bool {
+    *number == 0
+}
+
+/// A manifest, sorted into the cache's config and layers.
+pub(super) struct CacheManifest {
+    pub config: Descriptor,
+    layers: HashMap<Digest, Descriptor>,
+}
+
+impl CacheManifest {
+    /// Reads a manifest of any form. `Err` says what it is instead of a cache,
+    /// or what is wrong with it.
+    pub fn parse(json: &[u8]) -> Result<Self, NotACache> {
+        let manifest: AnyManifest = go_json::object(json).map_err(NotACache::Json)?;
+        let (config, layers) = match manifest {
+            AnyManifest {
+                config: Some(_),
+                manifests: Some(_),
+                ..
+            } => return Err(NotACache::Ambiguous),
+            AnyManifest {
+                layers: Some(_),
+                manifests: Some(_),
+                ..
+            } => return Err(NotACache::Ambiguous),
+            AnyManifest {
+                config: Some(config),
+                layers,
+                ..
+            } if config.media_type == CONFIG_TYPE => (config, layers.unwrap_or_default()),
+            AnyManifest {
+                config: Some(config),
+                ..
+            } => return Err(NotACache::Image(config.media_type)),
+            AnyManifest { manifests, .. } => {
+                let (mut configs, layers): (Vec<_>, Vec<_>) = manifests
+                    .unwrap_or_default()
+                    .into_iter()
+                    .partition(|entry| entry.media_type == CONFIG_TYPE);
+                (configs.pop().ok_or(NotACache::Index)?, layers)
+            }
+        };
+        let layers = layers
+            .into_iter()
+            .map(|layer| (layer.digest.clone(), layer))
+            .collect();
+        Ok(Self { config, layers })
+    }
+
+    /// The cache, from this manifest and its config. Layers get OCI media
+    /// types, as BuildKit gives them when it writes to a store.
+    pub fn with_config(&self, config: &[u8]) -> Result<Manifest, String> {
+        let config: Config = go_json::object(config).map_err(|error| error.to_string())?;
+        let layers = config.layers.iter().enumerate();
+        let layers = layers.map(|(index, layer)| {
+            self.layer(layer)
+                .map_err(|reason| format!("layer {index}, {}, {reason}", layer.blob))
+        });
+        let layers = layers.collect::<Result<_, _>>()?;
+        let records = config
+            .records
+            .as_deref()
+            .map_or("[]", RawValue::get)
+            .to_owned();
+        Ok(Manifest { layers, records })
+    }
+
+    fn layer(&self, layer: &ConfigLayer) -> Result<Layer, String> {
+        let descriptor = self
+            .layers
+            .get(&layer.blob)
+            .ok_or("is not in the manifest")?;
+        let diff_id = descriptor.annotations.get(DIFF_ID);
+        let diff_id = diff_id.ok_or_else(|| format!("has no `{DIFF_ID}` annotation"))?;
+        let parent = match layer.parent {
+            -1 => None,
+            parent => Some(u32::try_from(parent).map_err(|_| format!("lies on layer {parent}"))?),
+        };
+        let media_type = &descriptor.media_type;
+        Ok(Layer {
+            blob: layer.blob.clone(),
+            size: descriptor.size,
+            media_type: oci_media_type(media_type).unwrap_or(media_type).to_owned(),
+            diff_id: diff_id
+                .parse()
+                .map_err(|error| format!("has a wrong `{DIFF_ID}`: {error}"))?,
+            created_at: descriptor.annotations.get(CREATED_AT).cloned(),
+            parent,
+        })
+    }
+}
+
+/// Why JSON is no cache's manifest.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum NotACache {
+    #[error("it is no manifest: {0}")]
+    Json(#[source] serde_json::Error),
+    #[error("it is a manifest and an index at once")]
+    Ambiguous,
+    #[error("an image, or something else with a config of type `{0}`")]
+    Image(String),
+    #[error("an index without a cache's config, as an image for several platforms has")]
+    Index,
+}
+
+/// The config blob of a cache.
+pub(super) fn config_json(manifest: &Manifest) -> serde_json::Result<String> {
+    let layers = manifest.layers.iter().map(|layer| ConfigLayer {
+        blob: layer.blob.clone(),
+        parent: layer.parent.map_or(-1, i64::from),
+    });
+    let records = RawValue::from_string(manifest.records.clone())?;
+    let no_records = serde_json::from_str::<Option<Vec<&RawValue>>>(records.get())?
+        .is_none_or(|list| list.is_empty());
+    go_json::to_string(&Config {
+        layers: layers.collect(),
+        records: (!no_records).then_some(records),
+    })
+}
+
+/// The manifest blob of a cache: always an OCI image manifest, BuildKit's
+/// default form.
+pub(super) fn manifest_json(manifest: &Manifest, config: Descriptor) -> serde_json::Result<String> {
+    let layers = manifest.layers.iter().map(|layer| {
+        let mut annotations = BTreeMap::from([(DIFF_ID.to_owned(), layer.diff_id.to_string())]);
+        if let Some(time) = layer
+            .created_at
+            .as_deref()
+            .filter(|time| *time != ZERO_TIME)
+        {
+            annotations.insert(CREATED_AT.to_owned(), time.to_owned());
+        }
+        let media_type = oci_media_type(&layer.media_type)
+            .unwrap_or(&layer.media_type)
+            .to_owned();
+        Descriptor {
+            media_type,
+            digest: layer.blob.clone(),
+            size: layer.size,
+            annotations,
+        }
+    });
+    let layers = layers.collect();
+    go_json::to_string(&ImageManifest {
+        schema_version: 2,
+        media_type: MANIFEST_TYPE,
+        config,
+        layers,
+    })
+}
+
+/// The descriptor of a blob that is `json`.
+pub(super) fn describe(json: &str, media_type: &str) -> Descriptor {
+    Descriptor {
+        media_type: media_type.to_owned(),
+        digest: Digest::of(json.as_bytes()),
+        size: json.len() as u64,
+        annotations: BTreeMap::new(),
+    }
+}
