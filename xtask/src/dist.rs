@@ -35,8 +35,16 @@ pub fn build_programs(project: &Project) -> Result<Programs> {
     })
 }
 
-/// Fills `target/dist` and returns it.
-pub fn build(project: &Project) -> Result<PathBuf> {
+/// What [`build`] made.
+pub struct Dist {
+    /// `target/dist`.
+    pub folder: PathBuf,
+    /// The programs where cargo left them.
+    pub programs: Programs,
+}
+
+/// Fills `target/dist`.
+pub fn build(project: &Project) -> Result<Dist> {
     let components = component::build(project)?;
     let programs = build_programs(project)?;
     let folder = project.target("dist");
@@ -50,7 +58,7 @@ pub fn build(project: &Project) -> Result<PathBuf> {
     println!("{} is ready to be copied:", project.show(&folder));
     println!("  build-cache          the command");
     println!("  plugins/azblob.wasm  the backend, which it finds there");
-    Ok(folder)
+    Ok(Dist { folder, programs })
 }
 
 /// Copies a file over another that may be in use.

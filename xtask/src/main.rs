@@ -4,12 +4,15 @@
 //! A task writes under `target/` and nowhere else, and installs nothing on the
 //! machine but, where rustup can, the wasm target of the Rust toolchain.
 
+mod apt;
 mod azurite;
 mod component;
 mod debian;
+mod demo;
 mod dist;
 mod process;
 mod project;
+mod same_cache;
 mod steps;
 mod tally;
 mod test;
@@ -25,6 +28,8 @@ const HELP: &str = "\
 Usage: cargo xtask TASK
 
 Tasks:
+  demo           move a real BuildKit cache to a blob store and back, and tell
+                 how it goes
   test           check everything: format, lints, documentation, unit tests, and
                  the harness on our own blob store and on Azurite
   test --fast    the same without Azurite
@@ -53,6 +58,7 @@ fn run(arguments: &[String]) -> Result<()> {
     match arguments[..] {
         ["test"] => test::run(&project, Extent::Full),
         ["test", "--fast"] => test::run(&project, Extent::Fast),
+        ["demo"] => demo::run(&project),
         ["build"] => dist::build(&project).map(drop),
         ["components"] => component::build(&project).map(drop),
         [] | ["help" | "--help" | "-h"] => {
