@@ -99,8 +99,9 @@ impl Cache {
     }
 
     /// Stores every layer that the store lacks, then the manifest under each
-    /// name.
+    /// name. Refuses a manifest that does not hold together.
     pub async fn export(&self, manifest: &Manifest) -> Result<ExportSummary, Error> {
+        manifest.validate()?;
         let manifest = manifest_to_wit(manifest);
         let summary = self.call(|reply| Job::Export(manifest, reply)).await?;
         Ok(ExportSummary {
@@ -297,11 +298,15 @@ fn loaded_from_wit(loaded: backend::Loaded) -> Result<Loaded, Error> {
             })
         })
         .collect::<Result<_, Error>>()?;
+    let manifest = Manifest {
+        layers,
+        records: loaded.manifest.records,
+    };
+    manifest
+        .validate()
+        .map_err(|error| Error::Corrupt(format!("the manifest cannot be used: {error}")))?;
     Ok(Loaded {
-        manifest: Manifest {
-            layers,
-            records: loaded.manifest.records,
-        },
+        manifest,
         missing: loaded
             .missing
             .iter()

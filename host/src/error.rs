@@ -4,6 +4,8 @@
 use std::io;
 use std::path::PathBuf;
 
+use crate::oci_layout::LayoutError;
+use crate::{Digest, ManifestError, SpecError};
 use crate::bindings::build_cache::plugin::types;
 use crate::text::Scrubber;
 
@@ -60,6 +62,15 @@ pub enum Error {
         /// The types that there are.
         known: Vec<String>,
     },
+    /// The manifest that was to be stored does not hold together.
+    #[error("the cache's manifest cannot be used: {0}")]
+    InvalidManifest(#[from] ManifestError),
+    /// A local cache directory could not be read or written.
+    #[error(transparent)]
+    Layout(#[from] LayoutError),
+    /// `--cache-to` or `--cache-from` syntax that does not parse.
+    #[error(transparent)]
+    Spec(#[from] SpecError),
 
     /// An attribute, or the variable that stands in for it, is missing,
     /// unknown or malformed.
@@ -82,6 +93,17 @@ pub enum Error {
     /// What the store holds is damaged.
     #[error("the store holds damaged data: {0}")]
     Corrupt(String),
+    /// The store has lost a layer that a manifest names.
+    #[error("the store no longer has the layer {0}")]
+    LayerLost(Digest),
+    /// The bytes that the store gave for a layer are not that layer.
+    #[error("the store's copy of layer {blob} is damaged: {reason}")]
+    LayerDamaged {
+        /// The layer.
+        blob: Digest,
+        /// What its bytes are instead.
+        reason: String,
+    },
     /// The content that was lent to the backend could not be read.
     #[error("cannot read the local content: {0}")]
     Content(String),

@@ -2,6 +2,7 @@
 //! WebAssembly components.
 
 mod bindings;
+mod attributes;
 mod cache;
 mod compiled;
 mod content;
@@ -15,14 +16,18 @@ mod http;
 mod instance;
 mod limits;
 mod manifest;
+pub mod oci_layout;
 mod plugin;
 mod receive;
 mod records;
+mod registry;
 mod state;
 mod text;
+mod transfer;
 
+pub use attributes::{CacheSpec, Mode, SpecError};
 pub use cache::{BlobInfo, ByteStream, Cache, ExportSummary, Imported, Loaded, ManifestInfo};
-pub use content::{Content, MemoryContent};
+pub use content::{Content, DirContent, MemoryContent};
 pub use description::{Attribute, Description, Variable};
 pub use digest::{Digest, InvalidDigest};
 pub use error::Error;
@@ -33,3 +38,5 @@ pub use http::HttpOptions;
 pub use manifest::{Layer, Manifest, ManifestError};
 pub use plugin::{OpenOptions, Plugin};
 pub use records::{Pruned, RecordsError};
+pub use registry::{LiveCache, Registry};
+pub use transfer::{Fetch, FetchOptions};

@@ -162,6 +162,11 @@ impl Plugin {
         Ok(Cache::new(instance, scrubber))
     }
 
+    /// Whether the other is this very plugin, not one that was loaded again.
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
     /// The values that must never be shown: those of the attributes and
     /// variables that the backend calls secret.
     fn secrets(&self, attributes: &[(String, String)], grants: &Grants) -> Vec<String> {
