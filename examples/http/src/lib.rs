@@ -1,1 +1,200 @@
+//! A cache backend for any HTTP server that takes PUT, GET, HEAD and DELETE:
+//! `type=http,url=https://host/path/`. Small on purpose, to copy from when
+//! writing one; `examples/README.md` is its guide.
+//!
+//! This room is the contract's world: each call of a cache, step by step.
+//! `config` knows what the user gave, `layout` what lies where on the server,
+//! `server` what can be asked of it, `wire` how a request travels.
 
+mod config;
+mod layout;
+mod server;
+mod wire;
+
+/// The contract in Rust. Its manifest is also what is stored, as JSON.
+#[allow(missing_docs, reason = "the contract documents itself")]
+mod bindings {
+    wit_bindgen::generate!({
+        path: "../../wit",
+        world: "cache-backend",
+        additional_derives: [serde::Serialize, serde::Deserialize],
+    });
+}
+
+#[cfg(target_arch = "wasm32")]
+bindings::export!(Plugin with_types_in bindings);
+
+use bindings::build_cache::plugin::events::{Event, emit};
+use bindings::build_cache::plugin::types::{Error, Layer, Manifest};
+use bindings::exports::build_cache::plugin::backend::{self, CacheBorrow, Description};
+use bindings::exports::build_cache::plugin::backend::{ExportSummary, Imported, Loaded};
+use bindings::exports::build_cache::plugin::inventory::{self, BlobInfo, ManifestInfo};
+use futures::stream::{self, StreamExt, TryStreamExt};
+use wasip3::cli::environment::get_environment;
+use wit_bindgen::{FutureReader, StreamReader};
+
+use config::Config;
+use layout::{layer_path, manifest_path, read_manifest, write_manifest};
+use server::{Outgoing, Server};
+
+struct Plugin;
+
+/// A cache: all that is kept between calls is what the user gave.
+struct Cache(Config);
+
+impl backend::Guest for Plugin {
+    type Cache = Cache;
+
+    fn describe() -> Description {
+        Description {
+            type_: "http".into(),
+            version: env!("CARGO_PKG_VERSION").into(),
+            attributes: config::attributes(),
+            environment: config::variables(),
+            authorities: Vec::new(),
+        }
+    }
+
+    fn authorities(attributes: Vec<(String, String)>) -> Result<Vec<String>, Error> {
+        let config = Config::new(&attributes, &get_environment())?;
+        Ok(vec![config.authority.to_string()])
+    }
+}
+
+impl backend::GuestCache for Cache {
+    async fn open(attributes: Vec<(String, String)>) -> Result<backend::Cache, Error> {
+        let config = Config::new(&attributes, &get_environment())?;
+        Ok(backend::Cache::new(Cache(config)))
+    }
+
+    async fn export(&self, manifest: Manifest) -> Result<ExportSummary, Error> {
+        let server = Server::new(&self.0);
+        let mut summary = ExportSummary {
+            layers_stored: 0,
+            layers_reused: 0,
+            bytes_stored: 0,
+            requests: 0,
+            retries: 0,
+        };
+        // The first failure ends the export, and with it what is under way.
+        let mut layers = stream::iter(manifest.layers.iter().map(|layer| store(&server, layer)))
+            .buffer_unordered(self.0.parallelism);
+        while let Some((layer, was_sent)) = layers.try_next().await? {
+            if was_sent {
+                summary.layers_stored += 1;
+                summary.bytes_stored += layer.size;
+            } else {
+                summary.layers_reused += 1;
+            }
+        }
+        // Every layer is durable; only now may a name say so.
+        let bytes = write_manifest(&manifest)?;
+        for name in &self.0.names {
+            server.put(&manifest_path(name), &bytes).await?;
+            emit(&Event::ManifestStored(name.clone()));
+        }
+        summary.requests = server.requests.get();
+        summary.retries = server.retries.get();
+        Ok(summary)
+    }
+
+    async fn import(&self) -> Result<Vec<Imported>, Error> {
+        let server = Server::new(&self.0);
+        let mut imported = Vec::new();
+        for name in &self.0.names {
+            let outcome = match load(&server, name).await {
+                Ok(Some(loaded)) => Ok(loaded),
+                Ok(None) => continue,
+                // What is wrong with this name alone leaves the others usable.
+                Err(error @ (Error::Corrupt(_) | Error::Other(_))) => Err(error),
+                Err(error) => return Err(error),
+            };
+            imported.push(Imported {
+                name: name.clone(),
+                outcome,
+            });
+        }
+        Ok(imported)
+    }
+
+    async fn read(
+        &self,
+        blob: String,
+        offset: u64,
+        length: Option<u64>,
+    ) -> Result<Option<Outgoing>, Error> {
+        let server = Server::new(&self.0);
+        let path = layer_path(&blob)?;
+        match length {
+            // HTTP has no range without bytes.
+            Some(0) => Ok(server.find(&path).await?.map(|_| server::nothing())),
+            _ => server.read(&path, offset, length).await,
+        }
+    }
+}
+
+/// Stores a layer where it is missing, and tells the host. The layer, and
+/// whether it had to be sent.
+async fn store<'a>(server: &Server<'_>, layer: &'a Layer) -> Result<(&'a Layer, bool), Error> {
+    let was_sent = server.store_layer(&layer_path(&layer.blob)?, layer).await?;
+    let digest = layer.blob.clone();
+    emit(&if was_sent {
+        Event::LayerStored(digest)
+    } else {
+        Event::LayerReused(digest)
+    });
+    Ok((layer, was_sent))
+}
+
+/// Loads what stands under a name, and asks which of its layers are lost. None
+/// where nothing stands there.
+async fn load(server: &Server<'_>, name: &str) -> Result<Option<Loaded>, Error> {
+    let path = manifest_path(name);
+    let Some(bytes) = server.get(&path).await? else {
+        return Ok(None);
+    };
+    let corrupt =
+        |reason: String| Error::Corrupt(format!("{path} is no manifest of this cache: {reason}"));
+    let manifest = read_manifest(&bytes).map_err(corrupt)?;
+    let checks = manifest.layers.iter().map(async |layer| {
+        let found = server.find(&layer_path(&layer.blob)?).await?;
+        let is_there = found.is_some_and(|found| found.size == Some(layer.size));
+        Ok::<_, Error>((!is_there).then(|| layer.blob.clone()))
+    });
+    let missing = stream::iter(checks)
+        .buffer_unordered(server.config.parallelism)
+        .try_filter_map(async |missing| Ok(missing))
+        .try_collect()
+        .await?;
+    Ok(Some(Loaded { manifest, missing }))
+}
+
+type Listing<T> = (StreamReader<T>, FutureReader<Result<(), Error>>);
+
+impl inventory::Guest for Plugin {
+    async fn manifests(_: CacheBorrow<'_>) -> Result<Listing<ManifestInfo>, Error> {
+        Err(cannot_list())
+    }
+
+    async fn blobs(_: CacheBorrow<'_>) -> Result<Listing<BlobInfo>, Error> {
+        Err(cannot_list())
+    }
+
+    async fn remove_blob(cache: CacheBorrow<'_>, info: BlobInfo) -> Result<bool, Error> {
+        let server = Server::new(&cache.get::<Cache>().0);
+        server
+            .remove(&layer_path(&info.blob)?, info.size, &info.version)
+            .await
+    }
+
+    async fn remove_manifest(cache: CacheBorrow<'_>, info: ManifestInfo) -> Result<bool, Error> {
+        let server = Server::new(&cache.get::<Cache>().0);
+        server
+            .remove(&manifest_path(&info.name), info.size, &info.version)
+            .await
+    }
+}
+
+fn cannot_list() -> Error {
+    Error::Other("HTTP has no way to list what a server holds; look at its own files".into())
+}

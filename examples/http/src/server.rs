@@ -1,0 +1,207 @@
+//! The server: a function for each thing that this backend asks of it.
+
+use std::cell::Cell;
+
+use wasip3::http::types::{Method, Response};
+use wit_bindgen::{FutureReader, StreamReader};
+
+use crate::bindings::build_cache::plugin::content;
+use crate::bindings::build_cache::plugin::events::{Event, emit};
+use crate::bindings::build_cache::plugin::types::{Error, Layer};
+use crate::bindings::{wit_future, wit_stream};
+use crate::config::Config;
+use crate::wire::{Failure, Request, collect, header};
+
+/// A layer's bytes on their way to the host, and whether they were all.
+pub(crate) type Outgoing = (StreamReader<u8>, FutureReader<Result<(), Error>>);
+
+/// A layer without bytes.
+pub(crate) fn nothing() -> Outgoing {
+    (wit_stream::new().1, wit_future::new(|| Ok(())).1)
+}
+
+/// The server of a cache, and what one call has asked of it.
+pub(crate) struct Server<'a> {
+    pub(crate) config: &'a Config,
+    /// Requests sent.
+    pub(crate) requests: Cell<u32>,
+    /// Requests that failed and were sent again.
+    pub(crate) retries: Cell<u32>,
+}
+
+/// What a server tells of a file without sending it.
+pub(crate) struct Found {
+    /// In bytes; none where the server does not say.
+    pub(crate) size: Option<u64>,
+    /// Its ETag; empty where the server does not say.
+    pub(crate) version: String,
+}
+
+impl<'a> Server<'a> {
+    pub(crate) fn new(config: &'a Config) -> Self {
+        Self {
+            config,
+            requests: Cell::new(0),
+            retries: Cell::new(0),
+        }
+    }
+
+    /// Asks for a file's size and version. None where there is no such file.
+    pub(crate) async fn find(&self, path: &str) -> Result<Option<Found>, Error> {
+        let request = Request::new(Method::Head, path);
+        self.persist(&request, async || self.find_once(path).await)
+            .await
+    }
+
+    async fn find_once(&self, path: &str) -> Result<Option<Found>, Failure> {
+        let answer = self.send(&Request::new(Method::Head, path), None).await?;
+        Ok(answer.map(|answer| Found {
+            size: header(&answer, "content-length").parse().ok(),
+            version: header(&answer, "etag"),
+        }))
+    }
+
+    /// Stores a layer, unless the server has it. Whether it had to be sent.
+    ///
+    /// Every try looks first: one that succeeded and whose answer was lost is
+    /// not repeated, and a short file that one may have left is replaced.
+    pub(crate) async fn store_layer(&self, path: &str, layer: &Layer) -> Result<bool, Error> {
+        let request = Request::new(Method::Put, path)
+            .with("content-length", layer.size.to_string())
+            .with("content-type", "application/octet-stream");
+        let sent = Cell::new(false);
+        let store_once = async || {
+            let found = self.find_once(path).await?;
+            if found.is_some_and(|found| found.size == Some(layer.size)) {
+                return Ok(());
+            }
+            if !sent.replace(true) {
+                emit(&Event::LayerStarted(layer.blob.clone()));
+            }
+            // The host's stream goes into the request as it is: none of its
+            // bytes enters this component.
+            let (bytes, outcome) = content::read(&layer.blob, 0, layer.size);
+            match self.send(&request, Some(bytes)).await {
+                Ok(answer) => self.stored(&request, answer),
+                // The stream ended too soon, and the host knows why.
+                Err(Failure::ShortBody) => Err(Failure::Final(match outcome.await {
+                    Err(error) => error,
+                    Ok(()) => Error::Content(format!("{} has another size", layer.blob)),
+                })),
+                Err(failure) => Err(failure),
+            }
+        };
+        self.persist(&request, store_once).await?;
+        Ok(sent.get())
+    }
+
+    /// Stores a file from memory, in place of what was there.
+    pub(crate) async fn put(&self, path: &str, bytes: &[u8]) -> Result<(), Error> {
+        let request = Request::new(Method::Put, path)
+            .with("content-length", bytes.len().to_string())
+            .with("content-type", "application/json");
+        let put_once = async || {
+            let (mut writer, body) = wasip3::wit_stream::new();
+            let feeding = async move {
+                // What is left over, the host did not want: it has its answer.
+                writer.write_all(bytes.to_vec()).await;
+            };
+            let (answer, ()) = futures::join!(self.send(&request, Some(body)), feeding);
+            self.stored(&request, answer?)
+        };
+        self.persist(&request, put_once).await
+    }
+
+    /// A PUT that finds nothing there was not taken.
+    fn stored(&self, request: &Request<'_>, answer: Option<Response>) -> Result<(), Failure> {
+        answer.map(drop).ok_or_else(|| {
+            let request = self.describe(request);
+            Failure::Final(Error::Other(format!(
+                "{request}: the server has no such folder"
+            )))
+        })
+    }
+
+    /// Reads a file into memory. None where there is no such file.
+    pub(crate) async fn get(&self, path: &str) -> Result<Option<Vec<u8>>, Error> {
+        let request = Request::new(Method::Get, path);
+        let get_once = async || match self.send(&request, None).await? {
+            Some(answer) => collect(answer).await.map(Some),
+            None => Ok(None),
+        };
+        self.persist(&request, get_once).await
+    }
+
+    /// Streams a file from `offset`, to its end or for `length` bytes, at
+    /// least one. None where there is no such file.
+    pub(crate) async fn read(
+        &self,
+        path: &str,
+        offset: u64,
+        length: Option<u64>,
+    ) -> Result<Option<Outgoing>, Error> {
+        let last = length.map(|length| offset.saturating_add(length - 1).to_string());
+        let range = format!("bytes={offset}-{}", last.unwrap_or_default());
+        let request = Request::new(Method::Get, path).with("range", range);
+        let answer = self
+            .persist(&request, async || self.send(&request, None).await)
+            .await?;
+        let Some(answer) = answer else {
+            return Ok(None);
+        };
+        let size = header(&answer, "content-length").parse::<u64>().ok();
+        let part = header(&answer, "content-range");
+        match answer.get_status_code() {
+            206 if part.starts_with(&format!("bytes {offset}-")) => {}
+            // The whole file, which does where no more than that was asked for.
+            200 if offset == 0
+                && (length.is_none() || size.is_some_and(|size| Some(size) <= length)) => {}
+            // The file ends before the range begins.
+            416 => return Ok(Some(nothing())),
+            _ => {
+                let request = self.describe(&request);
+                return Err(Error::Other(format!(
+                    "{request}: the server sent another part than it was asked for; it must \
+                     understand Range"
+                )));
+            }
+        }
+        Ok(Some(hand_on(answer, self.describe(&request))))
+    }
+
+    /// Removes a file if it still has this size and version.
+    ///
+    /// Not every server heeds If-Match, so the file is looked at first.
+    pub(crate) async fn remove(&self, path: &str, size: u64, version: &str) -> Result<bool, Error> {
+        match self.find(path).await? {
+            Some(found) if found.size == Some(size) && found.version == version => {}
+            _ => return Ok(false),
+        }
+        let mut request = Request::new(Method::Delete, path);
+        if !version.is_empty() {
+            request = request.with("if-match", version);
+        }
+        let answer = self
+            .persist(&request, async || self.send(&request, None).await)
+            .await?;
+        Ok(answer.is_some())
+    }
+}
+
+/// Hands an answer's body on unread, with a future that tells whether it was
+/// all of it. `what` names it in an error.
+fn hand_on(answer: Response, what: String) -> Outgoing {
+    let handled = wasip3::wit_future::new(|| Ok(())).1;
+    let (bytes, ended) = Response::consume_body(answer, handled);
+    let (verdict, outcome) = wit_future::new(|| Ok(()));
+    // Runs on after the call has returned, until the body has ended.
+    wit_bindgen::spawn_local(async move {
+        let ended = ended
+            .await
+            .map(drop)
+            .map_err(|code| Error::Unavailable(format!("{what}: the answer broke off ({code:?})")));
+        // Not taken means that the host no longer wants to know.
+        let _ = verdict.write(ended).await;
+    });
+    (bytes, outcome)
+}
