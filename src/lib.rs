@@ -17,6 +17,7 @@ mod credential;
 mod digest;
 mod error;
 mod secret;
+mod side_by_side;
 mod transport;
 
 /// The contract's types and functions, generated from `wit/`.

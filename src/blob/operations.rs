@@ -7,7 +7,7 @@ use super::failure::{Cause, Failure};
 use super::xml::{self, Listing};
 use super::{Blobs, BlockIds};
 use crate::cache::layout::BlobKey;
-use crate::transport::{Body, Headers, Method, Request, Timeouts, Transport, TransportError};
+use crate::transport::{Body, Headers, Method, Request, Timeouts, Transport};
 
 /// The most that one Put Blob takes, in bytes.
 pub(crate) const MAX_PUT_BLOB: u64 = 5000 * 1024 * 1024;
@@ -55,13 +55,17 @@ impl<T: Transport> Blobs<'_, T> {
     /// Get Blob Properties: none where there is no such blob.
     pub(crate) async fn properties(&self, key: &BlobKey) -> Result<Option<Properties>, Failure> {
         let request = self.request(Method::Head, Some(key));
-        let found = self.send(&request, 200, async |response| {
-            Ok(Properties {
-                size: content_length(&response.headers)?,
-                etag: response.headers.get("etag").unwrap_or("").to_owned(),
-            })
-        });
-        self.or_absent(found.await)
+        let Some(answer) = self.or_absent(self.send(&request, 200).await)? else {
+            return Ok(None);
+        };
+        let length = answer.headers.get("content-length");
+        match length.and_then(|text| text.trim().parse().ok()) {
+            Some(size) => Ok(Some(Properties {
+                size,
+                etag: answer.headers.get("etag").unwrap_or("").to_owned(),
+            })),
+            None => Err(strange(&request, 200, "it does not tell the blob's length")),
+        }
     }
 
     /// Get Blob, the whole of it: none where there is no such blob.
@@ -71,10 +75,7 @@ impl<T: Transport> Blobs<'_, T> {
         limit: usize,
     ) -> Result<Option<Vec<u8>>, Failure> {
         let request = self.request(Method::Get, Some(key));
-        let found = self.send(&request, 200, async |response| {
-            self.transport.collect(response.body, limit).await
-        });
-        self.or_absent(found.await)
+        self.or_absent(self.fetch(&request, limit).await)
     }
 
     /// Get Blob from `offset`, to its end or for `length` bytes, of which
@@ -86,25 +87,19 @@ impl<T: Transport> Blobs<'_, T> {
         length: Option<u64>,
     ) -> Result<Span<T::Body>, Failure> {
         let mut request = self.request(Method::Get, Some(key));
-        let last = length.map(|length| offset.saturating_add(length) - 1);
-        let expected = match (offset, last) {
-            (0, None) => 200,
-            (_, last) => {
-                let last = last.map_or(String::new(), |last| last.to_string());
-                request
-                    .headers
-                    .push("range", format!("bytes={offset}-{last}"));
-                206
+        let is_whole = offset == 0 && length.is_none();
+        if !is_whole {
+            let last = length.map(|length| offset.saturating_add(length) - 1);
+            let last = last.map_or(String::new(), |last| last.to_string());
+            request
+                .headers
+                .push("range", format!("bytes={offset}-{last}"));
+        }
+        match self.send(&request, if is_whole { 200 } else { 206 }).await {
+            Ok(answer) if is_whole || has_range(&answer.headers, offset, length) => {
+                Ok(Span::Bytes(answer.body))
             }
-        };
-        let found = self.send(&request, expected, async |response| {
-            if expected == 206 {
-                check_range(&response.headers, offset, length)?;
-            }
-            Ok(response.body)
-        });
-        match found.await {
-            Ok(body) => Ok(Span::Bytes(body)),
+            Ok(_) => Err(strange(&request, 206, "its range is not the one asked for")),
             Err(failure) if failure.is_absence() => Ok(Span::Absent),
             Err(failure) if failure.status() == 416 => Ok(Span::PastTheEnd),
             Err(failure) => Err(failure),
@@ -166,8 +161,8 @@ impl<T: Transport> Blobs<'_, T> {
     pub(crate) async fn delete(&self, key: &BlobKey, etag: &str) -> Result<bool, Failure> {
         let mut request = self.request(Method::Delete, Some(key));
         Condition::Is(etag.to_owned()).put_on(&mut request.headers);
-        match self.send(&request, 202, async |_| Ok(())).await {
-            Ok(()) => Ok(true),
+        match self.send(&request, 202).await {
+            Ok(_) => Ok(true),
             Err(failure) if failure.is_absence() || failure.status() == 412 => Ok(false),
             Err(failure) => Err(failure),
         }
@@ -189,15 +184,9 @@ impl<T: Transport> Blobs<'_, T> {
         request
             .query
             .extend(marker.map(|marker| ("marker", marker)));
-        let listed = self.send(&request, 200, async |response| {
-            self.transport.collect(response.body, MAX_LISTING).await
-        });
-        match self.or_absent(listed.await)? {
+        match self.or_absent(self.fetch(&request, MAX_LISTING).await)? {
             None => Ok(Page::default()),
-            Some(body) => xml::listing(&body).map_err(|why| Failure {
-                request: request.summary(),
-                cause: Cause::Strange { status: 200, why },
-            }),
+            Some(body) => xml::listing(&body).map_err(|why| strange(&request, 200, &why)),
         }
     }
 
@@ -207,16 +196,17 @@ impl<T: Transport> Blobs<'_, T> {
         self.make_missing_container().await?;
         let container = &self.container;
         let times_made = container.times_made.get();
-        match self.send(request, 201, async |_| Ok(())).await {
+        match self.send(request, 201).await {
+            Ok(_) => Ok(()),
             Err(failure) if failure.code() == "ContainerNotFound" => {
                 // Unless it has been made since this request went out.
                 if container.times_made.get() == times_made {
                     container.is_missing.set(true);
                 }
                 self.make_missing_container().await?;
-                self.send(request, 201, async |_| Ok(())).await
+                self.send(request, 201).await.map(drop)
             }
-            sent => sent,
+            Err(failure) => Err(failure),
         }
     }
 
@@ -232,7 +222,7 @@ impl<T: Transport> Blobs<'_, T> {
         }
         let mut request = self.request(Method::Put, None);
         request.query = vec![("restype", "container".to_owned())];
-        match self.send(&request, 201, async |_| Ok(())).await {
+        match self.send(&request, 201).await {
             Err(failure) if failure.code() != "ContainerAlreadyExists" => Err(failure),
             _ => {
                 container.is_missing.set(false);
@@ -289,35 +279,29 @@ impl Condition {
     }
 }
 
-/// The answer's length, which every answer about a blob tells.
-fn content_length(headers: &Headers) -> Result<u64, TransportError> {
-    let length = headers.get("content-length");
-    length
-        .and_then(|text| text.trim().parse().ok())
-        .ok_or_else(|| {
-            TransportError::Unusable("the answer does not tell the blob's length".to_owned())
-        })
-}
-
 /// Whether the answer's range is the one asked for: a proxy in between might
 /// give another.
-fn check_range(headers: &Headers, offset: u64, length: Option<u64>) -> Result<(), TransportError> {
+fn has_range(headers: &Headers, offset: u64, length: Option<u64>) -> bool {
     let range = headers.get("content-range").unwrap_or("");
     let parsed = range.strip_prefix("bytes ").and_then(|range| {
         let (range, total) = range.split_once('/')?;
         let (first, last) = range.split_once('-')?;
-        let (first, last, total): (u64, u64, u64) =
-            (first.parse().ok()?, last.parse().ok()?, total.parse().ok()?);
-        Some((first, last, total))
+        let number = |text: &str| text.parse::<u64>().ok();
+        Some((number(first)?, number(last)?, number(total)?))
     });
-    let is_right = parsed.is_some_and(|(first, last, total)| {
+    parsed.is_some_and(|(first, last, total)| {
         let end = length.map_or(total, |length| total.min(offset.saturating_add(length)));
         first == offset && last.checked_add(1) == Some(end)
-    });
-    match is_right {
-        true => Ok(()),
-        false => Err(TransportError::Unusable(format!(
-            "the answer's range, `{range}`, is not the one asked for"
-        ))),
+    })
+}
+
+/// An answer that the Blob service would not give.
+fn strange(request: &Request, status: u16, why: &str) -> Failure {
+    Failure {
+        request: request.summary(),
+        cause: Cause::Strange {
+            status,
+            why: why.to_owned(),
+        },
     }
 }

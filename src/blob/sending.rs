@@ -5,9 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use super::failure::{self, Cause, Failure, Refusal};
 use super::{Blobs, VERSION, retry, xml};
-use crate::transport::{
-    Event, Headers, Method, Request, Response, Timeouts, Transport, TransportError,
-};
+use crate::transport::{Event, Headers, Method, Request, Response, Timeouts, Transport};
 
 /// What is read of an answer that is an error, at most; in bytes.
 const MAX_ERROR_BODY: usize = 64 * 1024;
@@ -21,64 +19,107 @@ const CONNECT: Duration = Duration::from_secs(20);
 /// Who sends these requests.
 const USER_AGENT: &str = concat!("build-cache-azblob/", env!("CARGO_PKG_VERSION"));
 
+/// What has become of a request so far.
+#[derive(Default)]
+struct Tries {
+    /// How often it has been sent.
+    sent: u32,
+    /// When it failed for the first time.
+    failing_since: Option<Duration>,
+    /// Whether it has been sent again with the server's clock.
+    clock_was_set: bool,
+}
+
 impl<T: Transport> Blobs<'_, T> {
-    /// Sends a request, again if need be, and has `read` take what it needs of
-    /// the answer. An answer with another status than `expected` is a failure.
-    pub(super) async fn send<R>(
+    /// Sends a request, again if need be. An answer with another status than
+    /// `expected` is a failure. The answer's body is not read.
+    pub(super) async fn send(
         &self,
         request: &Request,
         expected: u16,
-        read: impl AsyncFn(Response<T::Body>) -> Result<R, TransportError>,
-    ) -> Result<R, Failure> {
-        let tuning = &self.config.tuning;
-        let mut sent = 0;
-        let mut failing_since = None;
-        let mut clock_was_set = false;
+    ) -> Result<Response<T::Body>, Failure> {
+        self.send_within(&mut Tries::default(), request, expected)
+            .await
+    }
+
+    /// Sends a request that is answered with 200 and reads the answer's body,
+    /// all of it again if it breaks off.
+    pub(super) async fn fetch(&self, request: &Request, limit: usize) -> Result<Vec<u8>, Failure> {
+        let mut tries = Tries::default();
+        loop {
+            let response = self.send_within(&mut tries, request, 200).await?;
+            match self.transport.collect(response.body, limit).await {
+                Ok(body) => return Ok(body),
+                Err(error) => {
+                    let cause = Cause::Transport(error);
+                    self.wait_after(&mut tries, request, cause).await?;
+                }
+            }
+        }
+    }
+
+    /// Sends a request until there is an answer that is no failure.
+    async fn send_within(
+        &self,
+        tries: &mut Tries,
+        request: &Request,
+        expected: u16,
+    ) -> Result<Response<T::Body>, Failure> {
         loop {
             let clock_ahead = self.clock_ahead.get();
             let signed_at = shift(self.transport.time_of_day(), clock_ahead);
             let signed = self.signed(request, signed_at);
-            sent += 1;
             self.requests.set(self.requests.get() + 1);
-            let cause = match self.attempt(&signed, signed_at, expected, &read).await {
-                Ok(value) => return Ok(value),
+            tries.sent += 1;
+            let cause = match self.attempt(&signed, signed_at, expected).await {
+                Ok(response) => return Ok(response),
                 Err(cause) => cause,
             };
-
-            let now = self.transport.elapsed();
-            let since = *failing_since.get_or_insert(now);
-            let delay = match clock_error(&cause).filter(|_| !clock_was_set) {
-                Some(error) => {
-                    clock_was_set = true;
-                    self.clock_ahead.set(clock_ahead + error);
-                    Some(Duration::ZERO)
-                }
-                None => retry::wait(
-                    &cause,
-                    &retry::Attempt {
-                        sent,
-                        failing_for: now.saturating_sub(since),
-                        max_retries: tuning.max_retries,
-                        stall_timeout: tuning.stall_timeout,
-                        random: self.transport.random(),
-                    },
-                ),
-            };
-            let Some(delay) = delay else {
-                let request = request.summary();
-                return Err(Failure { request, cause });
-            };
-            self.retries.set(self.retries.get() + 1);
-            self.transport.emit(Event::Retrying {
-                request: request.summary(),
-                reason: cause.to_string(),
-                attempt: sent,
-                delay,
-            });
-            if !delay.is_zero() {
-                self.transport.sleep(delay).await;
+            if let Some(error) = clock_error(&cause).filter(|_| !tries.clock_was_set) {
+                tries.clock_was_set = true;
+                self.clock_ahead.set(clock_ahead + error);
+                self.tell(tries, request, &cause, Duration::ZERO);
+            } else {
+                self.wait_after(tries, request, cause).await?;
             }
         }
+    }
+
+    /// Waits before the next try, or gives up.
+    async fn wait_after(
+        &self,
+        tries: &mut Tries,
+        request: &Request,
+        cause: Cause,
+    ) -> Result<(), Failure> {
+        let now = self.transport.elapsed();
+        let since = *tries.failing_since.get_or_insert(now);
+        let tuning = &self.config.tuning;
+        let attempt = retry::Attempt {
+            sent: tries.sent,
+            failing_for: now.saturating_sub(since),
+            max_retries: tuning.max_retries,
+            stall_timeout: tuning.stall_timeout,
+            random: self.transport.random(),
+        };
+        let Some(delay) = retry::wait(&cause, &attempt) else {
+            let request = request.summary();
+            return Err(Failure { request, cause });
+        };
+        self.tell(tries, request, &cause, delay);
+        self.transport.sleep(delay).await;
+        Ok(())
+    }
+
+    /// Tells the host, and counts, that a request is sent again.
+    fn tell(&self, tries: &Tries, request: &Request, cause: &Cause, delay: Duration) {
+        self.retries.set(self.retries.get() + 1);
+        self.transport.emit(Event::Retrying {
+            request: request.summary(),
+            reason: cause.to_string(),
+            attempt: tries.sent,
+            delay,
+        });
     }
 
     /// The request as it goes out: with its date, its limits and, last, its
@@ -104,13 +145,12 @@ impl<T: Transport> Blobs<'_, T> {
     }
 
     /// Sends a request once.
-    async fn attempt<R>(
+    async fn attempt(
         &self,
         request: &Request,
         signed_at: SystemTime,
         expected: u16,
-        read: &impl AsyncFn(Response<T::Body>) -> Result<R, TransportError>,
-    ) -> Result<R, Cause> {
+    ) -> Result<Response<T::Body>, Cause> {
         let sent = self.transport.send(request).await;
         let response = sent.map_err(Cause::Transport)?;
         let status = response.status;
@@ -118,7 +158,7 @@ impl<T: Transport> Blobs<'_, T> {
             .iter()
             .any(|name| response.headers.get(name).is_some());
         if is_azure && status == expected {
-            return read(response).await.map_err(Cause::Transport);
+            return Ok(response);
         }
         if !is_azure || status < 400 {
             let why = strangeness(status, &response.headers);

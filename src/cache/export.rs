@@ -3,17 +3,17 @@
 //! Nothing is written before all layers have been looked up, and no name
 //! before all layers are durable.
 
-use std::collections::BTreeMap;
+use std::cell::OnceCell;
+use std::collections::HashMap;
 use std::rc::Rc;
 
-use futures::stream::{self, StreamExt as _, TryStreamExt as _};
-
 use super::Cache;
-use super::manifest::Manifest;
+use super::manifest::{Layer, Manifest};
 use super::upload::Upload;
 use crate::blob::{Blobs, Condition};
 use crate::digest::Digest;
 use crate::error::Error;
+use crate::side_by_side::side_by_side;
 use crate::transport::{Body, Event, Transport};
 
 /// What an export did.
@@ -34,30 +34,28 @@ impl<T: Transport> Cache<T> {
     pub(crate) async fn export(&self, manifest: &Manifest) -> Result<Summary, Error> {
         let unusable = |why| Error::Other(format!("this cache cannot be stored: {why}"));
         let json = manifest.to_json().map_err(unusable)?;
-        let layers = sizes(manifest).map_err(unusable)?;
+        let layers = layers_once(manifest).map_err(unusable)?;
         let blobs = &self.blobs();
 
-        let looking = layers.iter().map(|(&digest, &size)| {
-            let found = self.look_up(blobs, digest, size);
-            async move { found.await.map(|condition| (digest, size, condition)) }
+        let found: Vec<_> = layers.iter().map(|_| OnceCell::new()).collect();
+        let looking = layers.iter().zip(&found).map(|(layer, found)| async {
+            let condition = self.look_up(blobs, layer).await?;
+            let _ = found.set(condition);
+            Ok(())
         });
-        let uploads: Vec<Upload<T>> = stream::iter(looking)
-            .buffered(self.config.tuning.small_requests())
-            .try_filter_map(async |(digest, size, condition)| {
-                Ok(condition.map(|condition| self.upload(blobs, digest, size, condition)))
-            })
-            .try_collect()
-            .await?;
+        side_by_side(self.config.tuning.small_requests(), looking).await?;
 
+        let missing = layers.iter().zip(found).filter_map(|(layer, found)| {
+            let condition = found.into_inner().flatten()?;
+            Some(self.upload(blobs, layer, condition))
+        });
+        let uploads: Vec<Upload<T>> = missing.collect();
         // One budget for all layers: the parts of a large one and many small
         // ones fill the line alike.
         let parts = uploads
             .iter()
             .flat_map(|upload| (0..upload.parts()).map(move |number| upload.send(number)));
-        stream::iter(parts)
-            .buffer_unordered(self.config.tuning.parallelism)
-            .try_collect::<()>()
-            .await?;
+        side_by_side(self.config.tuning.parallelism, parts).await?;
 
         self.write_names(blobs, json).await?;
 
@@ -77,9 +75,9 @@ impl<T: Transport> Cache<T> {
     async fn look_up(
         &self,
         blobs: &Blobs<'_, T>,
-        digest: Digest,
-        size: u64,
+        layer: &Layer,
     ) -> Result<Option<Condition>, Error> {
+        let (digest, size) = (layer.blob, layer.size);
         match blobs.properties(&self.config.layout.blob(digest)).await? {
             None => Ok(Some(Condition::Absent)),
             Some(found) if found.size == size => {
@@ -100,21 +98,12 @@ impl<T: Transport> Cache<T> {
     fn upload<'a>(
         &'a self,
         blobs: &'a Blobs<'a, T>,
-        digest: Digest,
-        size: u64,
+        layer: &Layer,
         condition: Condition,
     ) -> Upload<'a, T> {
-        let key = self.config.layout.blob(digest);
+        let key = self.config.layout.blob(layer.blob);
         let block_size = self.config.tuning.block_size;
-        Upload::new(
-            &self.transport,
-            blobs,
-            key,
-            digest,
-            size,
-            condition,
-            block_size,
-        )
+        Upload::new(&self.transport, blobs, key, layer, condition, block_size)
     }
 
     /// Writes the manifest under every name.
@@ -129,23 +118,22 @@ impl<T: Transport> Cache<T> {
                 Ok(())
             }
         });
-        stream::iter(writing)
-            .buffer_unordered(self.config.tuning.parallelism)
-            .try_collect()
-            .await
+        side_by_side(self.config.tuning.parallelism, writing).await
     }
 }
 
-/// The sizes of the layers, each digest once.
-fn sizes(manifest: &Manifest) -> Result<BTreeMap<Digest, u64>, String> {
-    let mut sizes = BTreeMap::new();
+/// The layers, each digest once, in their order.
+fn layers_once(manifest: &Manifest) -> Result<Vec<&Layer>, String> {
+    let mut sizes: HashMap<Digest, u64> = HashMap::new();
+    let mut layers = Vec::new();
     for layer in &manifest.layers {
-        let known = *sizes.entry(layer.blob).or_insert(layer.size);
-        if known != layer.size {
-            return Err(format!("it gives {} two sizes", layer.blob));
+        match sizes.insert(layer.blob, layer.size) {
+            None => layers.push(layer),
+            Some(size) if size == layer.size => {}
+            Some(_) => return Err(format!("it gives {} two sizes", layer.blob)),
         }
     }
-    Ok(sizes)
+    Ok(layers)
 }
 
 /// A count for the summary; the wasm32 component cannot hold more.

@@ -1,15 +1,14 @@
 //! Import: the manifest of every name, and which layers the store still has.
 
-use std::collections::{BTreeMap, BTreeSet};
-
-use futures::future::join_all;
-use futures::stream::{self, StreamExt as _, TryStreamExt as _};
+use std::cell::{OnceCell, RefCell};
+use std::collections::HashMap;
 
 use super::Cache;
 use super::manifest::{MAX_MANIFEST, Manifest};
 use crate::blob::Blobs;
 use crate::digest::Digest;
 use crate::error::Error;
+use crate::side_by_side::side_by_side;
 use crate::transport::Transport;
 
 /// What stands under one name.
@@ -29,25 +28,46 @@ impl<T: Transport> Cache<T> {
     /// Loads the manifest of each name that the store has.
     pub(crate) async fn import(&self) -> Result<Vec<Imported>, Error> {
         let blobs = &self.blobs();
-        let loading = self.config.names.iter().map(|name| async move {
+        let names = &self.config.names;
+        let limit = self.config.tuning.small_requests();
+
+        let manifests: Vec<_> = names.iter().map(|_| OnceCell::new()).collect();
+        let loading = names.iter().zip(&manifests).map(|(name, manifest)| async {
             let loaded = self.load(blobs, name).await?;
-            Ok(loaded.map(|outcome| (name.clone(), outcome)))
+            let _ = manifest.set(loaded);
+            Ok(())
         });
-        let loaded: Vec<Result<Option<_>, Error>> = join_all(loading).await;
-        let loaded: Vec<_> = loaded.into_iter().collect::<Result<_, _>>()?;
+        side_by_side(limit, loading).await?;
+        let loaded = names.iter().zip(manifests).filter_map(|(name, manifest)| {
+            let outcome = manifest.into_inner().flatten()?;
+            Some((name.clone(), outcome))
+        });
+        let loaded: Vec<(String, Result<Manifest, Error>)> = loaded.collect();
 
-        let manifests = || {
-            let outcomes = loaded.iter().flatten();
-            outcomes.filter_map(|(_, outcome)| outcome.as_ref().ok())
-        };
-        let digests: BTreeSet<Digest> = manifests()
-            .flat_map(|manifest| manifest.layers.iter().map(|layer| layer.blob))
+        // Names share most of their layers: each is looked up once.
+        let stored = &RefCell::new(HashMap::new());
+        let manifests = loaded
+            .iter()
+            .filter_map(|(_, outcome)| outcome.as_ref().ok());
+        let mut seen = HashMap::new();
+        let looking: Vec<_> = manifests
+            .flat_map(|manifest| &manifest.layers)
+            .filter(|layer| seen.insert(layer.blob, layer.size).is_none())
+            .map(|layer| async {
+                let found = blobs
+                    .properties(&self.config.layout.blob(layer.blob))
+                    .await?;
+                let size = found.map(|found| (layer.blob, found.size));
+                stored.borrow_mut().extend(size);
+                Ok(())
+            })
             .collect();
-        let sizes = self.sizes(blobs, digests).await?;
+        side_by_side(limit, looking).await?;
+        let stored = stored.take();
 
-        let imported = loaded.into_iter().flatten().map(|(name, outcome)| {
+        let imported = loaded.into_iter().map(|(name, outcome)| {
             let outcome = outcome.map(|manifest| Loaded {
-                missing: missing(&manifest, &sizes),
+                missing: missing(&manifest, &stored),
                 manifest,
             });
             Imported { name, outcome }
@@ -80,29 +100,16 @@ impl<T: Transport> Cache<T> {
         });
         Ok(Some(manifest))
     }
-
-    /// The sizes of those layers that the store has.
-    async fn sizes(
-        &self,
-        blobs: &Blobs<'_, T>,
-        digests: BTreeSet<Digest>,
-    ) -> Result<BTreeMap<Digest, u64>, Error> {
-        let looking = digests.into_iter().map(|digest| async move {
-            let found = blobs.properties(&self.config.layout.blob(digest)).await?;
-            Ok(found.map(|found| (digest, found.size)))
-        });
-        stream::iter(looking)
-            .buffer_unordered(self.config.tuning.small_requests())
-            .try_filter_map(async |found| Ok(found))
-            .try_collect()
-            .await
-    }
 }
 
-/// The layers of a manifest that the store does not have in full, each once.
-fn missing(manifest: &Manifest, sizes: &BTreeMap<Digest, u64>) -> Vec<Digest> {
+/// The layers of a manifest that the store does not have at their size, each
+/// once, in their order.
+fn missing(manifest: &Manifest, stored: &HashMap<Digest, u64>) -> Vec<Digest> {
+    let mut seen = HashMap::new();
     let layers = manifest.layers.iter();
-    let lacking = layers.filter(|layer| sizes.get(&layer.blob) != Some(&layer.size));
-    let missing: BTreeSet<Digest> = lacking.map(|layer| layer.blob).collect();
-    missing.into_iter().collect()
+    layers
+        .filter(|layer| stored.get(&layer.blob) != Some(&layer.size))
+        .filter(|layer| seen.insert(layer.blob, layer.size).is_none())
+        .map(|layer| layer.blob)
+        .collect()
 }

@@ -4,6 +4,7 @@
 use std::cell::{Cell, RefCell};
 
 use super::layout::BlobKey;
+use super::manifest::Layer;
 use crate::blob::{Blobs, BlockIds, Condition, Failure, MAX_PUT_BLOB};
 use crate::digest::Digest;
 use crate::error::Error;
@@ -43,11 +44,11 @@ impl<'a, T: Transport> Upload<'a, T> {
         transport: &'a T,
         blobs: &'a Blobs<'a, T>,
         key: BlobKey,
-        digest: Digest,
-        size: u64,
+        layer: &Layer,
         condition: Condition,
         block_size: u64,
     ) -> Self {
+        let (digest, size) = (layer.blob, layer.size);
         Self {
             transport,
             blobs,

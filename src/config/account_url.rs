@@ -1,7 +1,5 @@
 //! The address of a storage account, in every form that people give it.
 
-use http::Uri;
-
 /// Where a storage account's Blob service is.
 ///
 /// Azure's own form is `https://ACCOUNT.blob.core.windows.net`; an emulator
@@ -22,7 +20,6 @@ impl AccountUrl {
     /// Reads an address. Without a scheme it means https. The reason of a
     /// failure does not repeat the address, which may hold a secret.
     pub(crate) fn parse(text: &str) -> Result<Self, &'static str> {
-        const FORM: &str = "is not a URL such as https://ACCOUNT.blob.core.windows.net";
         let text = text.trim();
         if text.is_empty() {
             return Err("is empty: give an address such as https://ACCOUNT.blob.core.windows.net");
@@ -30,37 +27,27 @@ impl AccountUrl {
         if text.contains(['?', '#']) {
             return Err("must end with the path: leave out what follows `?` or `#`");
         }
-        let uri: Uri = match text.contains("://") {
-            true => text.parse(),
-            false => format!("https://{text}").parse(),
-        }
-        .map_err(|_| FORM)?;
-        let https = match uri.scheme_str() {
-            Some("https") => true,
-            Some("http") => false,
+        let (scheme, rest) = text.split_once("://").unwrap_or(("https", text));
+        let https = match scheme.to_ascii_lowercase().as_str() {
+            "https" => true,
+            "http" => false,
             _ => return Err("must begin with https:// or http://"),
         };
-        let authority = uri.authority().ok_or(FORM)?;
-        if authority.as_str().contains('@') {
+        let (authority, path) = match rest.find('/') {
+            Some(slash) => rest.split_at(slash),
+            None => (rest, ""),
+        };
+        if authority.contains('@') {
             return Err("must not hold a user or password");
         }
-        let host = authority.host().to_ascii_lowercase();
-        if host.is_empty() || host.starts_with('.') {
-            return Err("names no host");
+        let path = path.trim_end_matches('/');
+        if !path.bytes().all(is_in_path) {
+            return Err("has a path with characters that must be percent-encoded");
         }
-        if authority.as_str().ends_with(':') {
-            return Err("has a `:` without a port after it");
-        }
-        let own_port = if https { 443 } else { 80 };
         Ok(Self {
             https,
-            authority: match authority.port_u16() {
-                Some(port) if port != own_port => format!("{host}:{port}"),
-                Some(_) => host,
-                None if authority.as_str().len() == host.len() => host,
-                None => return Err("has a port that is no number up to 65535"),
-            },
-            path: uri.path().trim_end_matches('/').to_owned(),
+            authority: parse_authority(authority, if https { "443" } else { "80" })?,
+            path: path.to_owned(),
         })
     }
 
@@ -86,4 +73,54 @@ impl AccountUrl {
         let name = name.strip_suffix("-secondary").unwrap_or(name);
         (!name.is_empty()).then(|| name.to_owned())
     }
+}
+
+/// A host and perhaps a port, without the port that the scheme has anyway.
+fn parse_authority(text: &str, own_port: &str) -> Result<String, &'static str> {
+    // The colons of an IPv6 address stand in brackets.
+    let after_host = text.rfind(']').unwrap_or(0);
+    let (host, port) = match text[after_host..].find(':') {
+        Some(colon) => {
+            let (host, port) = text.split_at(after_host + colon);
+            (host, Some(&port[1..]))
+        }
+        None => (text, None),
+    };
+    let host = host.to_ascii_lowercase();
+    let is_host = match host
+        .strip_prefix('[')
+        .and_then(|host| host.strip_suffix(']'))
+    {
+        Some(address) => address.parse::<std::net::Ipv6Addr>().is_ok(),
+        None => {
+            !host.is_empty()
+                && host
+                    .split('.')
+                    .rev()
+                    .skip_while(|label| label.is_empty())
+                    .all(is_label)
+        }
+    };
+    if !is_host {
+        return Err("names no host: give an address such as https://ACCOUNT.blob.core.windows.net");
+    }
+    match port {
+        None => Ok(host),
+        Some(port) if port == own_port => Ok(host),
+        Some(port) => match port.parse::<u16>() {
+            Ok(1..) if port.bytes().all(|b| b.is_ascii_digit()) => Ok(format!("{host}:{port}")),
+            _ => Err("has a port that is no number from 1 to 65535"),
+        },
+    }
+}
+
+/// Whether the text can stand between the dots of a host's name.
+fn is_label(label: &str) -> bool {
+    let is_plain = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'_';
+    !label.is_empty() && label.bytes().all(is_plain)
+}
+
+/// Whether a path may hold the character as it is (RFC 3986, section 3.3).
+fn is_in_path(b: u8) -> bool {
+    b.is_ascii_alphanumeric() || b"/-._~!$&'()*+,;=:@%".contains(&b)
 }

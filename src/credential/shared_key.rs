@@ -87,13 +87,9 @@ pub(crate) fn string_to_sign(account: &str, request: &Request) -> String {
         text.push('\n');
     }
 
-    let mut fields: Vec<_> = headers
-        .iter()
-        .map(|(name, value)| (name.to_ascii_lowercase(), value))
-        .filter(|(name, _)| name.starts_with("x-ms-"))
-        .collect();
-    fields.sort();
-    for (name, value) in fields {
+    let fields = headers.iter();
+    let ours = fields.filter(|(name, _)| name.to_ascii_lowercase().starts_with("x-ms-"));
+    for (name, value) in sorted(ours) {
         text.push_str(&name);
         text.push(':');
         text.push_str(value.trim());
@@ -103,23 +99,27 @@ pub(crate) fn string_to_sign(account: &str, request: &Request) -> String {
     text.push('/');
     text.push_str(account);
     text.push_str(&request.path);
-    let mut query: Vec<_> = request
-        .query
-        .iter()
-        .map(|(name, value)| (name.to_ascii_lowercase(), value.as_str()))
-        .collect();
-    query.sort();
-    let mut previous = None;
-    for (name, value) in query {
-        if previous.as_ref() == Some(&name) {
+    let query = request.query.iter();
+    let mut previous = String::new();
+    for (name, value) in sorted(query.map(|(name, value)| (*name, value.as_str()))) {
+        if name == previous {
             text.push(',');
         } else {
             text.push('\n');
             text.push_str(&name);
             text.push(':');
-            previous = Some(name);
+            previous = name;
         }
         text.push_str(value);
     }
     text
+}
+
+/// Names in lower case with their values, in order.
+fn sorted<'a>(pairs: impl Iterator<Item = (&'a str, &'a str)>) -> Vec<(String, &'a str)> {
+    let mut sorted: Vec<_> = pairs
+        .map(|(name, value)| (name.to_ascii_lowercase(), value))
+        .collect();
+    sorted.sort();
+    sorted
 }

@@ -309,8 +309,9 @@ fn describe(code: &http::ErrorCode) -> String {
         TlsCertificateError => "the server's TLS certificate is not trusted",
         HttpRequestBodySize(_) => "the request's body was not of the length promised",
         HttpResponseIncomplete | HttpResponseBodySize(_) => "the answer was cut short",
+        HttpProtocolError => "the server's answer is no HTTP",
         InternalError(Some(text)) => text,
-        _ => return format!("the request failed: {code:?}"),
+        _ => "the request could not be sent or answered",
     }
     .to_owned()
 }

@@ -55,8 +55,13 @@ fn is_empty(layers: &Option<Vec<CacheLayer>>) -> bool {
 /// Reads a manifest, as far as its form goes.
 pub(super) fn read(json: &[u8]) -> Result<Manifest, String> {
     let config: CacheConfig = serde_json::from_slice(json).map_err(|error| {
-        let start = String::from_utf8_lossy(&json[..json.len().min(20)]).into_owned();
-        format!("it is not the JSON of a manifest: {error} (it begins with {start:?})")
+        let is_html = json.trim_ascii_start().starts_with(b"<");
+        let hint = if is_html {
+            "; it looks like HTML or XML"
+        } else {
+            ""
+        };
+        format!("it is not the JSON of a manifest: {error}{hint}")
     })?;
     let records = match config.records.map(RawValue::get) {
         None | Some("null") => "[]",
