@@ -43,7 +43,7 @@ pub enum SpecError {
         "the attributes have no `=`: buildx takes that for an image in a registry, \
          but here only types with a plugin work; write `type=NAME,key=value,...`"
     )]
-    Registry,
+    Shorthand,
     /// A quote where CSV allows none, or one that never closes.
     #[error(
         "field {field} has a stray `\"`: quotes go around a whole field, as in \
@@ -93,7 +93,7 @@ impl FromStr for CacheSpec {
         if let [only] = &fields[..]
             && !only.contains('=')
         {
-            return Err(SpecError::Registry);
+            return Err(SpecError::Shorthand);
         }
         let mut attributes: Vec<(String, String)> = Vec::new();
         for (index, field) in fields.iter().enumerate() {

@@ -52,7 +52,7 @@ pub enum LayoutError {
         reason: String,
     },
     /// A layer's blob is not there.
-    #[error("layer {blob} is missing: there is no file `{path}`; build again to write it")]
+    #[error("layer {blob} is missing: there is no file `{path}`; building again writes it")]
     BlobMissing {
         /// The blob.
         blob: Digest,

@@ -129,9 +129,9 @@ fn keep(file: NamedTempFile, path: &Path) -> Result<(), LayoutError> {
     sync_names(path).map_err(failed)
 }
 
-/// Brings the directory of `path` to disk. Elsewhere a directory cannot be
-/// opened, and the file system sees to its names.
-fn sync_names(path: &Path) -> io::Result<()> {
+/// Brings to disk that `path` has its name. Other than on Unix, a directory
+/// cannot be opened, and the file system sees to its names.
+pub(super) fn sync_names(path: &Path) -> io::Result<()> {
     match path.parent() {
         Some(dir) if cfg!(unix) => File::open(dir)?.sync_all(),
         _ => Ok(()),

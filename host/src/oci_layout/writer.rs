@@ -15,7 +15,7 @@ use super::document::{
     CONFIG_TYPE, Descriptor, LAYOUT, MANIFEST_TYPE, config_json, describe, manifest_json,
 };
 use super::files::{blocking, failed, hash_file};
-use super::incoming::{IncomingBlob, remove_stale, replace};
+use super::incoming::{IncomingBlob, remove_stale, replace, sync_names};
 use super::index::Index;
 use super::lock::IndexLock;
 use super::{INDEX_FILE, LayoutError, at_once, blob_path, blobs, check_size, distinct, read_index};
@@ -76,7 +76,8 @@ impl LayoutWriter {
         blocking(move || {
             let writer = Self { root };
             for dir in [blobs(&writer.root), writer.ingest()] {
-                fs::create_dir_all(&dir).map_err(failed("create", &dir))?;
+                let made = fs::create_dir_all(&dir).and_then(|()| sync_names(&dir));
+                made.map_err(failed("create", &dir))?;
             }
             read_index(&writer.root)?;
             remove_stale(&writer.ingest());

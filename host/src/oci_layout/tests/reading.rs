@@ -1,3 +1,5 @@
+//! Reading: every form that BuildKit writes, and what else may be there.
+
 use super::*;
 
 #[tokio::test]

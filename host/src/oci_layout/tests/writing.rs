@@ -1,3 +1,5 @@
+//! Writing: BuildKit's bytes, and what is left when something goes wrong.
+
 use std::io::Write;
 use std::time::{Duration, SystemTime};
 
