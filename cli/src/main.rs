@@ -1,1 +1,88 @@
-fn main() {}
+//! `build-cache`: moves BuildKit caches between a local cache directory and a
+//! backend, which is a WebAssembly component.
+//!
+//! From the outside in: this file parses, runs and exits; `args` is what a
+//! user may write; `push`, `pull` and `inspect` are the commands; `session`
+//! gets them from attributes to an open cache, with `search` (where plugins
+//! lie) and `secrets` (attributes that come from files); `verified` keeps
+//! damaged layers from being sent; `console` and `progress` show what happens,
+//! from the numbers in `tally`; `failure` decides on messages and exit codes.
+
+mod args;
+mod console;
+mod failure;
+mod inspect;
+mod progress;
+mod pull;
+mod push;
+mod search;
+mod secrets;
+mod session;
+mod tally;
+mod verified;
+
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+use clap::Parser;
+
+use args::{Args, Command, PluginCommand};
+use console::Console;
+use failure::Interrupted;
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    let console = Console::new(&args.output);
+    let outcome = run(&args, &console);
+    if let Err(error) = &outcome {
+        console.failed(error);
+    }
+    ExitCode::from(outcome.map_or_else(|error| failure::exit_code(&error), |()| 0))
+}
+
+fn run(args: &Args, console: &Console) -> Result<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("cannot start")?;
+    let outcome = runtime.block_on(async {
+        tokio::select! {
+            outcome = command(&args.command, console) => outcome,
+            interrupted = interrupted() => Err(interrupted?.into()),
+        }
+    });
+    // A file that is being read or compressed by another thread keeps nobody
+    // waiting: what is not finished has no final name.
+    runtime.shutdown_background();
+    outcome
+}
+
+async fn command(command: &Command, console: &Console) -> Result<()> {
+    match command {
+        Command::Push(args) => push::run(args, console).await,
+        Command::Pull(args) => pull::run(args, console).await,
+        Command::Plugin(PluginCommand::Inspect { file }) => inspect::inspect(file, console).await,
+        Command::Plugin(PluginCommand::List(folders)) => inspect::list(folders, console).await,
+    }
+}
+
+/// Waits until somebody wants the program to end.
+#[cfg(unix)]
+async fn interrupted() -> Result<Interrupted> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut terminate = signal(SignalKind::terminate()).context("cannot listen for signals")?;
+    tokio::select! {
+        pressed = tokio::signal::ctrl_c() => {
+            pressed.context("cannot listen for Ctrl-C")?;
+            Ok(Interrupted::CtrlC)
+        }
+        _ = terminate.recv() => Ok(Interrupted::Terminated),
+    }
+}
+
+/// Waits until somebody wants the program to end.
+#[cfg(not(unix))]
+async fn interrupted() -> Result<Interrupted> {
+    tokio::signal::ctrl_c().await.context("cannot listen for Ctrl-C")?;
+    Ok(Interrupted::CtrlC)
+}

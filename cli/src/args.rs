@@ -1,0 +1,162 @@
+//! What a user may write. The attributes after `--to` and `--from` are taken
+//! as plain text and parsed later: clap would repeat a wrong value in its
+//! message, and a secret with it.
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand};
+
+/// Moves BuildKit caches between a local cache directory and a store.
+///
+/// The directory is what `docker buildx build --cache-to type=local,dest=DIR`
+/// writes and `--cache-from type=local,src=DIR` reads, with any builder. The
+/// store is whatever a plugin speaks, such as Azure Blob Storage (azblob).
+#[derive(Debug, Parser)]
+#[command(name = "build-cache", version, after_help = EXAMPLES)]
+pub struct Args {
+    #[command(subcommand)]
+    pub command: Command,
+    #[command(flatten)]
+    pub output: OutputArgs,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  export BUILDKIT_AZURE_STORAGE_SECRET_ACCESS_KEY=...
+  build-cache pull --from type=azblob,name=app,account_url=https://ACCOUNT.blob.core.windows.net cache
+  docker buildx build --cache-from type=local,src=cache --cache-to type=local,dest=cache,mode=max .
+  build-cache push --to type=azblob,name=app,account_url=https://ACCOUNT.blob.core.windows.net cache
+
+Exit codes: 0 done, 1 failed, 2 misused, 130 stopped by Ctrl-C.";
+
+/// How much is shown, and in which form.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Output")]
+pub struct OutputArgs {
+    /// Show nothing but warnings and errors
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    pub quiet: bool,
+    /// Show every event with its time: layers, names, retried requests
+    #[arg(short, long, global = true)]
+    pub verbose: bool,
+    /// Print one JSON object to standard output, also of a failure
+    #[arg(long, global = true)]
+    pub json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Send the cache in a directory to a store
+    Push(PushArgs),
+    /// Fetch a cache from a store into a directory
+    Pull(PullArgs),
+    /// Look at plugins
+    #[command(subcommand)]
+    Plugin(PluginCommand),
+}
+
+const ATTRIBUTES_HELP: &str = "\
+Attributes are written as for docker buildx: `type=NAME,key=value,...`, with quotes around a
+field that holds a comma. `type` picks the plugin; `build-cache plugin inspect FILE.wasm`
+lists what else it takes, and which environment variables it reads. An attribute that is a
+secret may come from a file: `ATTRIBUTE_file=PATH` in place of `ATTRIBUTE=VALUE`. Prefer that
+or a variable: everybody on the machine can read a command line.";
+
+/// `build-cache push`
+#[derive(Debug, clap::Args)]
+#[command(after_help = format!("{ATTRIBUTES_HELP}\n\n{PUSH_ATTRIBUTES}"))]
+pub struct PushArgs {
+    /// The store, and the cache in it
+    #[arg(long, value_name = "ATTRIBUTES")]
+    pub to: String,
+    /// The cache in the directory [default: latest, or the only one there is]
+    #[arg(long)]
+    pub tag: Option<String>,
+    /// The cache directory
+    pub dir: PathBuf,
+    #[command(flatten)]
+    pub plugin: PluginArgs,
+    #[command(flatten)]
+    pub network: NetworkArgs,
+}
+
+const PUSH_ATTRIBUTES: &str = "\
+`mode=min` sends only what the final result needs; otherwise all that is there is sent.
+With `ignore-error=true` a push that fails is a warning, and the exit code is 0.";
+
+/// `build-cache pull`
+#[derive(Debug, clap::Args)]
+#[command(after_help = format!("{ATTRIBUTES_HELP}\n\n{PULL_ATTRIBUTES}"))]
+pub struct PullArgs {
+    /// The store, and the cache in it
+    #[arg(long, value_name = "ATTRIBUTES")]
+    pub from: String,
+    /// The tag that the first cache gets in the directory
+    #[arg(long, default_value = build_cache_host::oci_layout::DEFAULT_TAG)]
+    pub tag: String,
+    /// The cache directory; made where it is missing
+    pub dir: PathBuf,
+    #[command(flatten)]
+    pub plugin: PluginArgs,
+    #[command(flatten)]
+    pub network: NetworkArgs,
+}
+
+const PULL_ATTRIBUTES: &str = "\
+Of several names, each cache also gets a tag of its own name. A name that the store does not
+have is an empty cache: the directory is made, its tags stay as they are, and the exit code
+is 0. With `ignore-error=true` a pull that fails is a warning, and the exit code is 0.";
+
+#[derive(Debug, Subcommand)]
+pub enum PluginCommand {
+    /// Show what a plugin is, what it takes and what it may reach
+    Inspect {
+        /// The plugin
+        #[arg(value_name = "FILE.wasm")]
+        file: PathBuf,
+    },
+    /// List the plugins that are found, and where they are looked for
+    List(FolderArgs),
+}
+
+/// Which plugin serves the type.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Plugin")]
+pub struct PluginArgs {
+    /// Take this plugin, instead of looking for TYPE.wasm
+    #[arg(long, value_name = "FILE.wasm")]
+    pub plugin: Option<PathBuf>,
+    #[command(flatten)]
+    pub folders: FolderArgs,
+}
+
+/// Where plugins are looked for.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Plugin")]
+pub struct FolderArgs {
+    /// Look for plugins here first, then in $BUILD_CACHE_PLUGIN_DIR, in
+    /// `plugins` beside this program, and in the user's data folder
+    #[arg(long, value_name = "DIR")]
+    pub plugin_dir: Option<PathBuf>,
+}
+
+/// How the store is reached. Proxies come from HTTP_PROXY, HTTPS_PROXY and
+/// NO_PROXY.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Network")]
+pub struct NetworkArgs {
+    /// Trust the certificate authorities in this PEM file as well
+    #[arg(long, value_name = "FILE")]
+    pub ca_file: Vec<PathBuf>,
+    /// How long connecting may take, in seconds
+    #[arg(long, value_name = "SECONDS", default_value_t = 10, value_parser = seconds())]
+    pub connect_timeout: u64,
+    /// How long a request may go without a byte moving, in seconds
+    #[arg(long, value_name = "SECONDS", default_value_t = 75, value_parser = seconds())]
+    pub idle_timeout: u64,
+}
+
+/// A time-out of 0 would end every request, and a day is as good as none.
+fn seconds() -> clap::builder::RangedU64ValueParser {
+    clap::value_parser!(u64).range(1..=24 * 60 * 60)
+}

@@ -1,0 +1,149 @@
+//! The one place that writes to the terminal. What is asked for goes to
+//! standard output, everything else to standard error, so that `--json` can be
+//! piped. Colours only where a terminal takes them (`NO_COLOR` included).
+
+use std::io::{self, Write};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use anstyle::{AnsiColor, Style};
+use anyhow::{Context, Result};
+use indicatif::MultiProgress;
+use serde::Serialize;
+use serde_json::json;
+
+use crate::args::OutputArgs;
+use crate::failure;
+
+const ERROR: Style = AnsiColor::Red.on_default().bold();
+const WARNING: Style = AnsiColor::Yellow.on_default().bold();
+const FAINT: Style = Style::new().dimmed();
+
+/// Where everything is shown. Cheap to clone; clones share everything.
+#[derive(Clone)]
+pub struct Console(Arc<Inner>);
+
+struct Inner {
+    quiet: bool,
+    verbose: bool,
+    json: bool,
+    started: Instant,
+    /// The bars, which lines must not tear.
+    bars: MultiProgress,
+    warnings: Mutex<Vec<String>>,
+}
+
+impl Console {
+    /// Shows as much as these arguments ask for.
+    pub fn new(output: &OutputArgs) -> Self {
+        Self(Arc::new(Inner {
+            quiet: output.quiet,
+            verbose: output.verbose,
+            json: output.json,
+            started: Instant::now(),
+            bars: MultiProgress::new(),
+            warnings: Mutex::default(),
+        }))
+    }
+
+    /// Whether nothing but warnings and errors is to be shown.
+    pub fn is_quiet(&self) -> bool {
+        self.0.quiet
+    }
+
+    /// Whether every event is to be shown.
+    pub fn is_verbose(&self) -> bool {
+        self.0.verbose
+    }
+
+    /// Where progress bars are drawn, on standard error.
+    pub fn bars(&self) -> &MultiProgress {
+        &self.0.bars
+    }
+
+    /// How long the program has run.
+    pub fn elapsed(&self) -> Duration {
+        self.0.started.elapsed()
+    }
+
+    /// Something that the user should know and that stops nothing.
+    pub fn warn(&self, text: &str) {
+        self.line(&format!("{WARNING}warning:{WARNING:#} {text}"));
+        let mut warnings = self.0.warnings.lock().unwrap_or_else(PoisonError::into_inner);
+        warnings.push(text.to_owned());
+    }
+
+    /// A line of progress.
+    pub fn note(&self, text: &str) {
+        if !self.0.quiet {
+            self.line(text);
+        }
+    }
+
+    /// A line for those who asked for every event.
+    pub fn detail(&self, text: &str) {
+        if self.0.verbose {
+            let seconds = self.elapsed().as_secs_f64();
+            self.line(&format!("{FAINT}{seconds:8.3}{FAINT:#}  {text}"));
+        }
+    }
+
+    /// What was asked for, as lines for people or as one JSON object.
+    pub fn answer(&self, text: &str, object: &impl Serialize) -> Result<()> {
+        if self.0.json { self.object(object) } else { print(text) }
+    }
+
+    /// What the command came to, as [`Self::answer`] gives it, but left out
+    /// where only warnings and errors are to be shown.
+    pub fn summary(&self, text: &str, object: &impl Serialize) -> Result<()> {
+        if self.0.quiet && !self.0.json { Ok(()) } else { self.answer(text, object) }
+    }
+
+    /// A failure that `ignore-error` makes a warning.
+    pub fn ignored(&self, what: &str, error: &anyhow::Error) -> Result<()> {
+        let message = failure::message(error);
+        self.warn(&format!("{what}, which ignore-error=true allows: {message}"));
+        if self.0.json { self.object(&json!({ "ignored_error": message })) } else { Ok(()) }
+    }
+
+    /// The failure that ends the program.
+    pub fn failed(&self, error: &anyhow::Error) {
+        let message = failure::message(error);
+        self.line(&format!("{ERROR}error:{ERROR:#} {message}"));
+        if self.0.json {
+            let code = failure::exit_code(error);
+            // Standard error has it already.
+            let _ = self.object(&json!({ "error": message, "exit_code": code }));
+        }
+    }
+
+    /// A JSON object, with the warnings so far in it.
+    fn object(&self, summary: &impl Serialize) -> Result<()> {
+        #[derive(Serialize)]
+        struct WithWarnings<'a, T> {
+            #[serde(flatten)]
+            summary: &'a T,
+            warnings: &'a [String],
+        }
+        let warnings = self.0.warnings.lock().unwrap_or_else(PoisonError::into_inner);
+        let object = WithWarnings { summary, warnings: &warnings };
+        print(&serde_json::to_string(&object).context("cannot write the summary")?)
+    }
+
+    /// A line on standard error. Nobody can be told where that fails.
+    fn line(&self, text: &str) {
+        self.0.bars.suspend(|| {
+            let _ = writeln!(anstream::stderr(), "{text}");
+        });
+    }
+}
+
+/// A line on standard output. A reader that has seen enough is no failure.
+fn print(text: &str) -> Result<()> {
+    match writeln!(anstream::stdout(), "{text}") {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(error).context("cannot write to standard output")
+        }
+        _ => Ok(()),
+    }
+}

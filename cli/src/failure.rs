@@ -1,0 +1,102 @@
+//! What a failure is called and which exit code it has. Decides only; shows
+//! nothing.
+
+use build_cache_host::{Error, SpecError};
+
+/// Something failed.
+const FAILED: u8 = 1;
+/// The command was given something that cannot be right.
+const MISUSED: u8 = 2;
+
+/// The command was given something that cannot be right, whatever the store
+/// says.
+#[derive(Debug)]
+pub struct Misuse(pub String);
+
+/// Somebody wants the program to end.
+#[derive(Debug, Clone, Copy)]
+pub enum Interrupted {
+    /// By Ctrl-C.
+    CtrlC,
+    /// By the signal TERM, as a CI runner sends it.
+    #[cfg_attr(not(unix), allow(dead_code))]
+    Terminated,
+}
+
+impl std::error::Error for Misuse {}
+impl std::error::Error for Interrupted {}
+
+impl std::fmt::Display for Misuse {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::fmt::Display for Interrupted {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("stopped before the end; run the command again to go on from here")
+    }
+}
+
+/// The exit code for a failure: 1 failed, 2 misused, and what shells use for a
+/// program that a signal ended.
+pub fn exit_code(error: &anyhow::Error) -> u8 {
+    if let Some(by) = error.downcast_ref::<Interrupted>() {
+        return match by {
+            Interrupted::CtrlC => 130,
+            Interrupted::Terminated => 143,
+        };
+    }
+    let misused = error.downcast_ref::<Misuse>().is_some()
+        || error.downcast_ref::<SpecError>().is_some()
+        || matches!(
+            error.downcast_ref::<Error>(),
+            Some(Error::InvalidAttribute { .. } | Error::UnknownType { .. })
+        );
+    if misused { MISUSED } else { FAILED }
+}
+
+/// The failure and its causes on one line, each said once: some errors already
+/// name their cause.
+pub fn message(error: &anyhow::Error) -> String {
+    let mut message = String::new();
+    for cause in error.chain() {
+        let text = cause.to_string();
+        if message.is_empty() {
+            message = text;
+        } else if !message.contains(&text) {
+            message = format!("{message}: {text}");
+        }
+    }
+    message
+}
+
+#[cfg(test)]
+mod tests {
+    use anyhow::{Context, anyhow};
+
+    use super::*;
+
+    #[test]
+    fn misuse_is_told_from_failure_also_under_a_context() {
+        let attribute = || Error::InvalidAttribute {
+            name: "nmae".into(),
+            reason: "unknown".into(),
+        };
+        assert_eq!(exit_code(&attribute().into()), 2);
+        assert_eq!(exit_code(&anyhow!(attribute()).context("cannot open")), 2);
+        assert_eq!(exit_code(&Misuse("no".into()).into()), 2);
+        assert_eq!(exit_code(&SpecError::NoType.into()), 2);
+        assert_eq!(exit_code(&Error::Unavailable("down".into()).into()), 1);
+        assert_eq!(exit_code(&Interrupted::CtrlC.into()), 130);
+    }
+
+    #[test]
+    fn a_cause_that_the_error_already_names_is_not_said_twice() {
+        let io = std::io::Error::from(std::io::ErrorKind::NotFound);
+        let error = Err::<(), _>(io).context("cannot read x: entity not found").unwrap_err();
+        assert_eq!(message(&error), "cannot read x: entity not found");
+        let error = anyhow!("the inner").context("the outer");
+        assert_eq!(message(&error), "the outer: the inner");
+    }
+}

@@ -1,0 +1,147 @@
+//! `build-cache plugin`: what plugins are there, and what one of them is.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+use build_cache_host::{Attribute, Description, Digest, Plugin};
+use serde::Serialize;
+
+use crate::args::FolderArgs;
+use crate::console::Console;
+use crate::{failure, search, session};
+
+/// All that can be said of a plugin.
+#[derive(Serialize)]
+struct Inspected<'a> {
+    file: &'a Path,
+    #[serde(flatten)]
+    description: &'a Description,
+    digest: &'a Digest,
+    /// In bytes.
+    size: usize,
+    imports: &'a [String],
+    exports: &'a [String],
+}
+
+/// What is in the plugin folders.
+#[derive(Serialize)]
+struct Listed {
+    folders: Vec<PathBuf>,
+    plugins: Vec<ListedPlugin>,
+}
+
+/// A plugin, or a file that is none.
+#[derive(Serialize)]
+struct ListedPlugin {
+    file: PathBuf,
+    #[serde(flatten)]
+    is: Is,
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Is {
+    Plugin { r#type: String, version: String },
+    Unusable { error: String },
+}
+
+/// `plugin inspect`
+pub async fn inspect(file: &Path, console: &Console) -> Result<()> {
+    let plugin = session::host(None)?.load(file).await?;
+    let inspected = Inspected {
+        file,
+        description: plugin.description(),
+        digest: plugin.digest(),
+        size: plugin.size(),
+        imports: plugin.imports(),
+        exports: plugin.exports(),
+    };
+    console.answer(&text(file, &plugin), &inspected)
+}
+
+/// `plugin list`
+pub async fn list(args: &FolderArgs, console: &Console) -> Result<()> {
+    let folders = search::folders(args.plugin_dir.as_deref());
+    let host = session::host(None)?;
+    let mut plugins = Vec::new();
+    for file in search::all(&folders) {
+        let is = match host.load(&file).await {
+            Ok(plugin) => {
+                let Description { r#type, version, .. } = plugin.description().clone();
+                Is::Plugin { r#type, version }
+            }
+            Err(error) => Is::Unusable { error: failure::message(&error.into()) },
+        };
+        plugins.push(ListedPlugin { file, is });
+    }
+    let listed = Listed { folders, plugins };
+    console.answer(&listed.text(), &listed)
+}
+
+impl Listed {
+    fn text(&self) -> String {
+        let mut lines = Vec::new();
+        for ListedPlugin { file, is } in &self.plugins {
+            let file = file.display();
+            lines.push(match is {
+                Is::Plugin { r#type, version } => format!("{type} {version}  {file}"),
+                Is::Unusable { error } => error.clone(),
+            });
+        }
+        if lines.is_empty() {
+            lines.push("There is no plugin.".to_owned());
+        }
+        lines.push("\nLooked for in:".to_owned());
+        lines.extend(self.folders.iter().map(|folder| format!("  {}", folder.display())));
+        lines.join("\n")
+    }
+}
+
+fn text(file: &Path, plugin: &Plugin) -> String {
+    let description = plugin.description();
+    let Description { r#type, version, attributes, environment, authorities } = description;
+    let mut lines = vec![
+        format!("{type} {version}  {}", file.display()),
+        format!("{} bytes, {}", plugin.size(), plugin.digest()),
+    ];
+    let mut section = |title: &str, entries: Vec<String>| {
+        lines.push(format!("\n{title}"));
+        if entries.is_empty() {
+            lines.push("  none".to_owned());
+        }
+        lines.extend(entries.into_iter().map(|entry| format!("  {entry}")));
+    };
+    let secret = |secret: bool| if secret { " [secret]" } else { "" };
+    let rows = attributes.iter().map(|attribute| (&attribute.name, about(attribute)));
+    section("Attributes", table(rows.collect()));
+    let rows = environment.iter().map(|variable| {
+        (&variable.name, format!("{}{}", variable.description, secret(variable.secret)))
+    });
+    section("Environment variables", table(rows.collect()));
+    let always = authorities.iter().cloned();
+    let named = "what the attributes and the variables name".to_owned();
+    section("May reach", always.chain([named]).collect());
+    section("Imports", plugin.imports().to_vec());
+    section("Exports", plugin.exports().to_vec());
+    lines.join("\n")
+}
+
+/// What an attribute is for, and how it may be given.
+fn about(attribute: &Attribute) -> String {
+    let mut about = attribute.description.clone();
+    if attribute.required {
+        about.push_str(" [required]");
+    }
+    if let Some(default) = &attribute.default {
+        about.push_str(&format!(" [default: {default}]"));
+    }
+    if attribute.secret {
+        about.push_str(&format!(" [secret; or {}_file=PATH]", attribute.name));
+    }
+    about
+}
+
+fn table(rows: Vec<(&String, String)>) -> Vec<String> {
+    let width = rows.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
+    rows.into_iter().map(|(name, about)| format!("{name:width$}  {about}")).collect()
+}

@@ -1,0 +1,317 @@
+//! `build-cache pull`: from a store to a directory.
+
+use std::collections::HashMap;
+use std::fmt;
+
+use anyhow::{Context, Result, anyhow};
+use build_cache_host::oci_layout::{Check, LayoutWriter};
+use build_cache_host::{
+    CacheSpec, Description, Digest, Error, Fetch, FetchOptions, Imported, Layer, Manifest,
+};
+use futures::stream::{self, StreamExt, TryStreamExt};
+use indicatif::DecimalBytes;
+use serde::Serialize;
+use std::sync::Arc;
+
+use crate::args::PullArgs;
+use crate::console::Console;
+use crate::progress::Progress;
+use crate::session;
+use crate::tally::blobs;
+
+/// As many layers are open at a time; the ranges in flight have a limit of
+/// their own.
+const LAYERS_AT_ONCE: usize = 32;
+
+/// What a pull did.
+#[derive(Serialize)]
+struct Pulled {
+    directory: String,
+    r#type: String,
+    caches: Vec<PulledCache>,
+    layers_fetched: usize,
+    /// The bytes of these layers.
+    bytes_fetched: u64,
+    /// Layers that the directory had.
+    layers_reused: usize,
+    /// Layers that the store named and does not have any more.
+    layers_lost: usize,
+    requests: u64,
+    seconds: f64,
+}
+
+/// One cache, as it stands in the directory.
+#[derive(Serialize)]
+struct PulledCache {
+    name: String,
+    tags: Vec<String>,
+    /// The digest of its manifest.
+    digest: Digest,
+    layers: usize,
+    bytes: u64,
+}
+
+/// A cache that the store has.
+struct Found {
+    name: String,
+    manifest: Manifest,
+}
+
+/// Pulls, reports, and turns a failure into a warning where the user asked
+/// for that.
+pub async fn run(args: &PullArgs, console: &Console) -> Result<()> {
+    let spec: CacheSpec = args.from.parse().context("--from")?;
+    match pull(args, &spec, console).await {
+        Ok(pulled) => console.summary(&pulled.to_string(), &pulled),
+        Err(error) if spec.ignore_error => console.ignored("the cache was not pulled", &error),
+        Err(error) => Err(error),
+    }
+}
+
+async fn pull(args: &PullArgs, spec: &CacheSpec, console: &Console) -> Result<Pulled> {
+    let plugin = session::load(spec, &args.plugin, &args.network).await?;
+    let progress = Arc::new(Progress::new(console, "fetching", "fetched"));
+    let on_event = {
+        let progress = Arc::clone(&progress);
+        Arc::new(move |event| progress.on_event(&event))
+    };
+    let cache = session::open(&plugin, spec, None, on_event).await?;
+    let imported = cache.import().await?;
+    say_what_is_not_there(spec, plugin.description(), &imported, console);
+    let found = usable(imported, console)?;
+
+    let writer = LayoutWriter::create(&args.dir).await?;
+    let wanted = wanted(&writer, &found).await?;
+    let (needed, there) = (wanted.len(), distinct(&found) - wanted.len());
+    if !found.is_empty() {
+        let total = DecimalBytes(wanted.iter().map(|layer| layer.size).sum());
+        let dir = args.dir.display();
+        console.note(&format!("pulling into {dir}: {needed} layers to fetch, {total}; {there} are there"));
+    }
+    progress.expect(wanted.iter().map(|layer| (layer.blob.clone(), layer.size)));
+    let fetch = Fetch::new(cache.clone(), FetchOptions::default());
+    let fetched = fetch_all(&fetch, &writer, wanted, &progress).await;
+    progress.end();
+    let (fetched, lost) = fetched?;
+    lost.iter().for_each(|error| console.warn(&error.to_string()));
+    let lost: Vec<_> = lost.iter().filter_map(blob_of).collect();
+
+    let mut caches = Vec::new();
+    for found in found {
+        let Some(manifest) = without(found.manifest, &found.name, &lost, console)? else {
+            continue;
+        };
+        let tags = tags(&args.tag, &found.name, caches.is_empty());
+        if tags.is_empty() {
+            console.warn(&format!(
+                "the cache `{}` has no tag of its own, as the tag is that of the first cache",
+                found.name
+            ));
+            continue;
+        }
+        let written = writer.finish(&manifest, &tags).await?;
+        written.warnings.iter().for_each(|warning| console.warn(&warning.to_string()));
+        let (blobs, bytes) = blobs(&manifest);
+        let layers = blobs.len();
+        caches.push(PulledCache { name: found.name, tags, digest: written.manifest, layers, bytes });
+    }
+    Ok(Pulled {
+        directory: args.dir.display().to_string(),
+        r#type: spec.r#type.clone(),
+        caches,
+        layers_fetched: fetched.len(),
+        bytes_fetched: fetched.iter().map(|layer| layer.size).sum(),
+        layers_reused: there,
+        layers_lost: lost.len(),
+        requests: cache.requests(),
+        seconds: console.elapsed().as_secs_f64(),
+    })
+}
+
+/// Says which of the names that were asked for the store does not have. A
+/// backend whose caches have names takes them as BuildKit does: in the
+/// attribute `name`, separated by `;`.
+fn say_what_is_not_there(
+    spec: &CacheSpec,
+    description: &Description,
+    imported: &[Imported],
+    console: &Console,
+) {
+    let given = spec.attributes.iter().find(|(name, _)| name == "name");
+    let default = description.attributes.iter().find(|attribute| attribute.name == "name");
+    let names = match given {
+        Some((_, names)) => Some(names.as_str()),
+        None => default.and_then(|attribute| attribute.default.as_deref()),
+    };
+    let Some(names) = names else {
+        if imported.is_empty() {
+            console.note("the store has no such cache: it is taken for an empty one");
+        }
+        return;
+    };
+    for name in names.split(';').filter(|name| !name.is_empty()) {
+        if !imported.iter().any(|imported| imported.name == name) {
+            console.note(&format!("the store has no cache `{name}`: it is taken for an empty one"));
+        }
+    }
+}
+
+/// The caches that a build can use, without the layers that the store lost.
+/// One name that cannot be used costs no other name.
+fn usable(imported: Vec<Imported>, console: &Console) -> Result<Vec<Found>> {
+    let mut found = Vec::new();
+    let mut unusable = Vec::new();
+    for Imported { name, outcome } in imported {
+        let usable = outcome.map_err(anyhow::Error::from).and_then(|loaded| {
+            loaded.manifest.validate_for_buildkit()?;
+            without(loaded.manifest, &name, &loaded.missing, console)
+        });
+        match usable {
+            Ok(Some(manifest)) => found.push(Found { name, manifest }),
+            Ok(None) => {}
+            Err(error) => unusable.push(error.context(format!("the cache `{name}` cannot be used"))),
+        }
+    }
+    if found.is_empty() && !unusable.is_empty() {
+        return Err(unusable.swap_remove(0));
+    }
+    for error in unusable {
+        console.warn(&crate::failure::message(&error));
+    }
+    Ok(found)
+}
+
+/// The cache without these layers, where it needs any of them. None where
+/// nothing is left of it.
+fn without(
+    manifest: Manifest,
+    name: &str,
+    missing: &[Digest],
+    console: &Console,
+) -> Result<Option<Manifest>> {
+    if missing.is_empty() {
+        return Ok(Some(manifest));
+    }
+    let had_layers = !manifest.layers.is_empty();
+    let pruned = manifest.without_layers(missing)?;
+    if !pruned.layers.is_empty() {
+        console.warn(&format!(
+            "the store has lost layers of `{name}`: {} of {} layers and {} results are left out, \
+             and a build will make them again",
+            pruned.layers.len(),
+            manifest.layers.len(),
+            pruned.records
+        ));
+    }
+    let is_left = !had_layers || !pruned.manifest.layers.is_empty();
+    Ok(is_left.then_some(pruned.manifest))
+}
+
+/// The layers that the directory lacks, each once, the largest first: a large
+/// one that begins last would be waited for alone.
+async fn wanted(writer: &LayoutWriter, found: &[Found]) -> Result<Vec<Layer>> {
+    let mut wanted = HashMap::new();
+    for found in found {
+        let missing = writer.missing(&found.manifest, Check::Digest).await?;
+        wanted.extend(missing.into_iter().map(|layer| (layer.blob.clone(), layer)));
+    }
+    let mut wanted: Vec<_> = wanted.into_values().collect();
+    wanted.sort_by(|a, b| (b.size, &a.blob).cmp(&(a.size, &b.blob)));
+    Ok(wanted)
+}
+
+fn distinct(found: &[Found]) -> usize {
+    let layers = found.iter().flat_map(|found| &found.manifest.layers);
+    layers.map(|layer| &layer.blob).collect::<std::collections::HashSet<_>>().len()
+}
+
+/// Fetches the layers. Returns those that are there now, and why others are
+/// not: what the store has lost or spoiled is no failure.
+async fn fetch_all(
+    fetch: &Fetch,
+    writer: &LayoutWriter,
+    wanted: Vec<Layer>,
+    progress: &Progress,
+) -> Result<(Vec<Layer>, Vec<Error>)> {
+    let fetching = wanted.into_iter().map(|layer| async move {
+        progress.started(&layer.blob);
+        let incoming = writer.begin(&layer).await?;
+        let on_bytes = |bytes| progress.moved(&layer.blob, bytes);
+        let file = incoming.file()?;
+        let path = incoming.path();
+        let outcome = fetch.layer(&layer.blob, layer.size, file, path, &on_bytes).await;
+        match outcome {
+            Ok(()) => incoming.commit(Check::Size).await?,
+            Err(error) if blob_of(&error).is_some() => return Ok(Err(error)),
+            Err(error) => {
+                let context = format!("cannot fetch layer {}", layer.blob);
+                return Err(anyhow!(error).context(context));
+            }
+        }
+        progress.finished(&layer.blob);
+        Ok(Ok(layer))
+    });
+    let outcomes: Vec<_> = stream::iter(fetching)
+        .buffer_unordered(LAYERS_AT_ONCE)
+        .try_collect()
+        .await?;
+    let mut fetched = Vec::new();
+    let mut lost = Vec::new();
+    for outcome in outcomes {
+        match outcome {
+            Ok(layer) => fetched.push(layer),
+            Err(error) => lost.push(error),
+        }
+    }
+    Ok((fetched, lost))
+}
+
+/// The layer whose copy in the store is lost or damaged.
+fn blob_of(error: &Error) -> Option<Digest> {
+    match error {
+        Error::LayerLost(blob) | Error::LayerDamaged { blob, .. } => Some(blob.clone()),
+        _ => None,
+    }
+}
+
+/// The tags of a cache: the first has the tag that builds look for, and every
+/// one its own name, unless that is the first one's.
+fn tags(first_tag: &str, name: &str, is_first: bool) -> Vec<String> {
+    let first = is_first.then(|| first_tag.to_owned());
+    let own = (name != first_tag).then(|| name.to_owned());
+    first.into_iter().chain(own).collect()
+}
+
+impl fmt::Display for Pulled {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for cache in &self.caches {
+            let (layers, bytes) = (cache.layers, DecimalBytes(cache.bytes));
+            writeln!(f, "{}: {layers} layers, {bytes}, tagged {}", cache.name, cache.tags.join(", "))?;
+        }
+        let directory = &self.directory;
+        match self.caches.first() {
+            None => write!(f, "nothing was pulled into {directory}")?,
+            Some(_) => write!(
+                f,
+                "pulled into {directory}: fetched {} layers ({}), {} were there",
+                self.layers_fetched,
+                DecimalBytes(self.bytes_fetched),
+                self.layers_reused,
+            )?,
+        }
+        write!(f, "; {} requests, {:.1} s", self.requests, self.seconds)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_cache_has_the_tag_and_each_its_name() {
+        assert_eq!(tags("latest", "app", true), ["latest", "app"]);
+        assert_eq!(tags("latest", "other", false), ["other"]);
+        assert_eq!(tags("latest", "latest", true), ["latest"]);
+        assert!(tags("latest", "latest", false).is_empty());
+    }
+}

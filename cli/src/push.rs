@@ -1,0 +1,122 @@
+//! `build-cache push`: from a directory to a store.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use anyhow::{Context, Result, anyhow};
+use build_cache_host::oci_layout::Layout;
+use build_cache_host::{CacheSpec, Content, Event, ExportSummary, Manifest, Mode};
+use indicatif::DecimalBytes;
+use serde::Serialize;
+
+use crate::args::PushArgs;
+use crate::console::Console;
+use crate::progress::Progress;
+use crate::session;
+use crate::tally::blobs;
+use crate::verified::VerifiedContent;
+
+/// What a push did.
+#[derive(Serialize)]
+struct Pushed {
+    directory: String,
+    r#type: String,
+    /// The names that the cache was stored under.
+    names: Vec<String>,
+    layers: usize,
+    bytes: u64,
+    #[serde(flatten)]
+    export: ExportSummary,
+    seconds: f64,
+}
+
+/// Pushes, reports, and turns a failure into a warning where the user asked
+/// for that.
+pub async fn run(args: &PushArgs, console: &Console) -> Result<()> {
+    let spec: CacheSpec = args.to.parse().context("--to")?;
+    match push(args, &spec, console).await {
+        Ok(pushed) => console.summary(&pushed.to_string(), &pushed),
+        Err(error) if spec.ignore_error => console.ignored("the cache was not pushed", &error),
+        Err(error) => Err(error),
+    }
+}
+
+async fn push(args: &PushArgs, spec: &CacheSpec, console: &Console) -> Result<Pushed> {
+    let layout = Layout::open(&args.dir).await?;
+    let manifest = layout.read(args.tag.as_deref()).await?;
+    let manifest = select(manifest, spec.mode)?;
+    layout.check(&manifest).await?;
+    let (layers, bytes) = blobs(&manifest);
+    let count = layers.len();
+
+    let plugin = session::load(spec, &args.plugin, &args.network).await?;
+    let (r#type, total) = (&spec.r#type, DecimalBytes(bytes));
+    console.note(&format!("pushing {}: {count} layers, {total}, to {type}", args.dir.display()));
+    let progress = Arc::new(Progress::new(console, "sending", "sent"));
+    progress.expect(layers);
+    let names = Arc::new(Mutex::new(Vec::new()));
+    let on_event = {
+        let (progress, names) = (Arc::clone(&progress), Arc::clone(&names));
+        move |event: Event| {
+            progress.on_event(&event);
+            if let Event::ManifestStored(name) = event {
+                names.lock().unwrap_or_else(PoisonError::into_inner).push(name);
+            }
+        }
+    };
+    let content = Arc::new(VerifiedContent::new(layout, &manifest));
+    let lent: Arc<dyn Content> = Arc::clone(&content) as _;
+    let exported = async {
+        let cache = session::open(&plugin, spec, Some(lent), Arc::new(on_event)).await?;
+        Ok(cache.export(&manifest).await?)
+    };
+    let exported = exported.await;
+    progress.end();
+    let export = exported.map_err(|error: anyhow::Error| match content.damage() {
+        // What the backend makes of it says less.
+        Some(damage) => anyhow!("{damage}; nothing was stored under its name"),
+        None => error,
+    })?;
+    let names = names.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    Ok(Pushed {
+        directory: args.dir.display().to_string(),
+        r#type: spec.r#type.clone(),
+        names,
+        layers: count,
+        bytes,
+        export,
+        seconds: console.elapsed().as_secs_f64(),
+    })
+}
+
+/// What of the cache is to be sent. Without a mode, and with `max`, all that
+/// there is: more than the directory has cannot be sent.
+fn select(manifest: Manifest, mode: Option<Mode>) -> Result<Manifest> {
+    match mode {
+        Some(Mode::Min) => Ok(manifest.for_mode_min()?),
+        Some(Mode::Max) | None => Ok(manifest),
+    }
+}
+
+impl fmt::Display for Pushed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { directory, names, layers, bytes, export, seconds, .. } = self;
+        write!(f, "pushed {directory}")?;
+        if !names.is_empty() {
+            write!(f, " as {}", names.join(", "))?;
+        }
+        write!(
+            f,
+            ": {layers} layers, {}; sent {} ({}), {} were there; {} requests, {seconds:.1} s",
+            DecimalBytes(*bytes),
+            export.layers_stored,
+            DecimalBytes(export.bytes_stored),
+            export.layers_reused,
+            export.requests,
+        )?;
+        if export.retries > 0 {
+            write!(f, ", {} of them again", export.retries)?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,80 @@
+//! From what the user wrote to an open cache.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use build_cache_host::{
+    Cache, CacheSpec, Content, Event, Grants, Host, HostOptions, HttpOptions, OpenOptions, Plugin,
+};
+
+use crate::args::{NetworkArgs, PluginArgs};
+use crate::failure::Misuse;
+use crate::{search, secrets};
+
+/// Hears of events, on the thread that runs the plugin.
+pub type OnEvent = Arc<dyn Fn(Event) + Send + Sync>;
+
+/// Loads the plugin for the type of `spec`.
+pub async fn load(
+    spec: &CacheSpec,
+    plugin: &PluginArgs,
+    network: &NetworkArgs,
+) -> Result<Plugin> {
+    let folders = search::folders(plugin.folders.plugin_dir.as_deref());
+    let path = match &plugin.plugin {
+        Some(path) => path.clone(),
+        None => search::find(&spec.r#type, &folders)?,
+    };
+    let plugin = host(Some(network))?.load(&path).await?;
+    let serves = &plugin.description().r#type;
+    if *serves != spec.r#type {
+        let (path, wanted) = (path.display(), &spec.r#type);
+        return Err(Misuse(format!("{path} is a plugin for `type={serves}`, not for `type={wanted}`")).into());
+    }
+    Ok(plugin)
+}
+
+/// Opens the cache that `spec` names. The plugin sees the variables that it
+/// describes, and reaches what they and the attributes name.
+pub async fn open(
+    plugin: &Plugin,
+    spec: &CacheSpec,
+    content: Option<Arc<dyn Content>>,
+    on_event: OnEvent,
+) -> Result<Cache> {
+    let attributes = secrets::read_files(&spec.attributes, plugin.description())?;
+    let options = OpenOptions {
+        grants: Grants::from_environment(plugin.description()),
+        content,
+        on_event: Some(on_event),
+    };
+    Ok(plugin.open(&attributes, options).await?)
+}
+
+/// Sets up a host that keeps compiled plugins in the user's cache folder.
+pub fn host(network: Option<&NetworkArgs>) -> Result<Host> {
+    let http = network.map(http_options).transpose()?.unwrap_or_default();
+    let compiled_cache = dirs::cache_dir().map(|cache| cache.join("build-cache").join("compiled"));
+    Ok(Host::new(HostOptions { compiled_cache, http })?)
+}
+
+fn http_options(network: &NetworkArgs) -> Result<HttpOptions> {
+    let read = |path: &PathBuf| read_authorities(path);
+    Ok(HttpOptions {
+        connect_timeout: Duration::from_secs(network.connect_timeout),
+        idle_timeout: Duration::from_secs(network.idle_timeout),
+        extra_roots_pem: network.ca_file.iter().map(read).collect::<Result<_>>()?,
+    })
+}
+
+fn read_authorities(path: &Path) -> Result<Vec<u8>> {
+    let pem = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let marker = b"-----BEGIN CERTIFICATE-----";
+    if !pem.windows(marker.len()).any(|part| part == marker) {
+        let path = path.display();
+        return Err(Misuse(format!("{path} holds no certificate in PEM form")).into());
+    }
+    Ok(pem)
+}
