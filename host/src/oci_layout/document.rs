@@ -3,7 +3,9 @@
 //! A cache is two blobs: a config (BuildKit's `CacheConfig`: which layer lies
 //! on which, and the records) and a manifest (where the layers' sizes, media
 //! types and diff IDs stand). What is written here is BuildKit's to the byte:
-//! the order of the fields is Go's, and so is the escaping.
+//! the order of the fields is Go's, and so is the escaping. That is why the
+//! types are our own: those of `oci-spec` keep annotations in a hash map, and
+//! two of them would come out in any order, under another digest each time.
 
 use std::collections::{BTreeMap, HashMap};
 
