@@ -10,6 +10,12 @@ use crate::component;
 use crate::process;
 use crate::project::Project;
 
+/// Has cargo unite the features of dependencies as it does for tests, where
+/// the dev-dependencies count. Without it wasmtime would be compiled once for
+/// the programs and once for the tests. No package has an example of this
+/// kind, so it adds nothing else; and what is handed out is what was tested.
+pub const LIKE_TESTS: &str = "--examples";
+
 /// The programs of the release build.
 pub struct Programs {
     /// The command.
@@ -18,12 +24,11 @@ pub struct Programs {
     pub blob_store: PathBuf,
 }
 
-/// Builds the programs. Every release build has the same packages selected:
-/// cargo unites the features of their dependencies over that selection, and
-/// another one would compile wasmtime again.
+/// Builds the programs.
 pub fn build_programs(project: &Project) -> Result<Programs> {
     let mut cargo = project.cargo();
-    cargo.args(["build", "--bins"]).args(project.selection());
+    cargo.args(["build", "--bins", LIKE_TESTS]);
+    cargo.args(project.selection());
     process::run(&mut cargo)?;
     let program = |name: &str| {
         let name = format!("{name}{}", std::env::consts::EXE_SUFFIX);

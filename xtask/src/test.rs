@@ -8,7 +8,7 @@ use anyhow::Result;
 
 use crate::azurite;
 use crate::component;
-use crate::dist;
+use crate::dist::{self, LIKE_TESTS};
 use crate::process;
 use crate::project::Project;
 use crate::steps::Steps;
@@ -43,6 +43,7 @@ pub fn run(project: &Project, extent: Extent) -> Result<()> {
     steps.run("documentation", || {
         let mut cargo = project.cargo();
         cargo.args(["doc", "--release", "--workspace", "--no-deps"]);
+        cargo.args(["--lib", "--bins", LIKE_TESTS]);
         process::run(cargo.env("RUSTDOCFLAGS", "--deny warnings"))
     })?;
     let programs = steps.run("programs", || dist::build_programs(project))?;
