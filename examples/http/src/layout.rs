@@ -61,16 +61,19 @@ pub(crate) fn write_manifest(manifest: &Manifest) -> Result<Vec<u8>, Error> {
     serde_json::to_vec(&stored).map_err(|error| Error::Other(error.to_string()))
 }
 
-/// Reads what [`write_manifest`] wrote. The host checks the rest: indices,
-/// cycles, and what the records say.
+/// Reads what [`write_manifest`] wrote. The host checks what this does not:
+/// indices, cycles, and what the records say.
 pub(crate) fn read_manifest(bytes: &[u8]) -> Result<Manifest, String> {
     let stored: Stored<Manifest> =
         serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
-    match stored.version {
-        VERSION => Ok(stored.manifest),
-        other => Err(format!(
-            "it has the form {other}, and this version reads {VERSION}"
-        )),
+    if stored.version != VERSION {
+        let found = stored.version;
+        return Err(format!("it has the form {found}, not {VERSION}"));
+    }
+    let mut layers = stored.manifest.layers.iter();
+    match layers.find(|layer| layer_path(&layer.blob).is_err()) {
+        Some(layer) => Err(format!("`{}` is no digest", layer.blob)),
+        None => Ok(stored.manifest),
     }
 }
 
@@ -150,7 +153,10 @@ mod tests {
     #[test]
     fn what_is_no_manifest_is_refused() {
         let newer = r#"{"version":2,"manifest":{"layers":[],"records":"[]"}}"#;
-        for wrong in ["", "<html>", "{}", "[]", newer] {
+        let layer = r#"{"blob":"../x","size":1,"media_type":"","diff_id":"","created_at":null}"#;
+        let no_digest =
+            format!(r#"{{"version":1,"manifest":{{"layers":[{layer}],"records":"[]"}}}}"#);
+        for wrong in ["", "<html>", "{}", "[]", newer, &no_digest] {
             assert!(read_manifest(wrong.as_bytes()).is_err(), "{wrong}");
         }
     }

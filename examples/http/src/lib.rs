@@ -24,6 +24,8 @@ mod bindings {
 #[cfg(target_arch = "wasm32")]
 bindings::export!(Plugin with_types_in bindings);
 
+use std::collections::BTreeMap;
+
 use bindings::build_cache::plugin::events::{Event, emit};
 use bindings::build_cache::plugin::types::{Error, Layer, Manifest};
 use bindings::exports::build_cache::plugin::backend::{self, CacheBorrow, Description};
@@ -77,7 +79,8 @@ impl backend::GuestCache for Cache {
             retries: 0,
         };
         // The first failure ends the export, and with it what is under way.
-        let mut layers = stream::iter(manifest.layers.iter().map(|layer| store(&server, layer)))
+        let layers = blobs(&manifest);
+        let mut layers = stream::iter(layers.values().map(|layer| store(&server, layer)))
             .buffer_unordered(self.0.parallelism);
         while let Some((layer, was_sent)) = layers.try_next().await? {
             if was_sent {
@@ -133,6 +136,13 @@ impl backend::GuestCache for Cache {
     }
 }
 
+/// The layers by their blobs, each of which is one file wherever it lies in the
+/// cache.
+fn blobs(manifest: &Manifest) -> BTreeMap<&str, &Layer> {
+    let layers = manifest.layers.iter();
+    layers.map(|layer| (&*layer.blob, layer)).collect()
+}
+
 /// Stores a layer where it is missing, and tells the host. The layer, and
 /// whether it had to be sent.
 async fn store<'a>(server: &Server<'_>, layer: &'a Layer) -> Result<(&'a Layer, bool), Error> {
@@ -156,7 +166,8 @@ async fn load(server: &Server<'_>, name: &str) -> Result<Option<Loaded>, Error> 
     let corrupt =
         |reason: String| Error::Corrupt(format!("{path} is no manifest of this cache: {reason}"));
     let manifest = read_manifest(&bytes).map_err(corrupt)?;
-    let checks = manifest.layers.iter().map(async |layer| {
+    let layers = blobs(&manifest);
+    let checks = layers.values().map(async |layer| {
         let found = server.find(&layer_path(&layer.blob)?).await?;
         let is_there = found.is_some_and(|found| found.size == Some(layer.size));
         Ok::<_, Error>((!is_there).then(|| layer.blob.clone()))

@@ -48,9 +48,7 @@ impl<'a> Server<'a> {
 
     /// Asks for a file's size and version. None where there is no such file.
     pub(crate) async fn find(&self, path: &str) -> Result<Option<Found>, Error> {
-        let request = Request::new(Method::Head, path);
-        self.persist(&request, async || self.find_once(path).await)
-            .await
+        self.persist(async || self.find_once(path).await).await
     }
 
     async fn find_once(&self, path: &str) -> Result<Option<Found>, Failure> {
@@ -91,7 +89,7 @@ impl<'a> Server<'a> {
                 Err(failure) => Err(failure),
             }
         };
-        self.persist(&request, store_once).await?;
+        self.persist(store_once).await?;
         Ok(sent.get())
     }
 
@@ -109,7 +107,7 @@ impl<'a> Server<'a> {
             let (answer, ()) = futures::join!(self.send(&request, Some(body)), feeding);
             self.stored(&request, answer?)
         };
-        self.persist(&request, put_once).await
+        self.persist(put_once).await
     }
 
     /// A PUT that finds nothing there was not taken.
@@ -126,10 +124,10 @@ impl<'a> Server<'a> {
     pub(crate) async fn get(&self, path: &str) -> Result<Option<Vec<u8>>, Error> {
         let request = Request::new(Method::Get, path);
         let get_once = async || match self.send(&request, None).await? {
-            Some(answer) => collect(answer).await.map(Some),
+            Some(answer) => collect(answer, self.describe(&request)).await.map(Some),
             None => Ok(None),
         };
-        self.persist(&request, get_once).await
+        self.persist(get_once).await
     }
 
     /// Streams a file from `offset`, to its end or for `length` bytes, at
@@ -144,7 +142,7 @@ impl<'a> Server<'a> {
         let range = format!("bytes={offset}-{}", last.unwrap_or_default());
         let request = Request::new(Method::Get, path).with("range", range);
         let answer = self
-            .persist(&request, async || self.send(&request, None).await)
+            .persist(async || self.send(&request, None).await)
             .await?;
         let Some(answer) = answer else {
             return Ok(None);
@@ -182,7 +180,7 @@ impl<'a> Server<'a> {
             request = request.with("if-match", version);
         }
         let answer = self
-            .persist(&request, async || self.send(&request, None).await)
+            .persist(async || self.send(&request, None).await)
             .await?;
         Ok(answer.is_some())
     }

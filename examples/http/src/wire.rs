@@ -59,6 +59,7 @@ impl<'a> Request<'a> {
 pub(crate) enum Failure {
     /// Another may not.
     Passing {
+        request: String,
         reason: String,
         /// What the server asks for.
         wait: Option<Duration>,
@@ -73,19 +74,21 @@ impl Server<'_> {
     /// Tries until it works, as long as that may help.
     pub(crate) async fn persist<T>(
         &self,
-        request: &Request<'_>,
         mut attempt: impl AsyncFnMut() -> Result<T, Failure>,
     ) -> Result<T, Error> {
         let mut tried = 0;
         loop {
             tried += 1;
-            let (reason, wait) = match attempt().await {
+            let (request, reason, wait) = match attempt().await {
                 Ok(value) => return Ok(value),
-                Err(Failure::Passing { reason, wait }) => (reason, wait),
-                Err(Failure::ShortBody) => ("its body broke off".into(), None),
+                Err(Failure::Passing {
+                    request,
+                    reason,
+                    wait,
+                }) => (request, reason, wait),
+                Err(Failure::ShortBody) => return Err(Error::Content("a body broke off".into())),
                 Err(Failure::Final(error)) => return Err(error),
             };
-            let request = self.describe(request);
             if tried == TRIES {
                 return Err(Error::Unavailable(format!(
                     "{request}: {reason}, {tried} times"
@@ -129,13 +132,17 @@ impl Server<'_> {
             }
             ErrorCode::HttpRequestBodySize(_) => Failure::ShortBody,
             code => Failure::Passing {
+                request: self.describe(request),
                 reason: format!("no answer ({code:?})"),
                 wait: None,
             },
         })?;
         match answer.get_status_code() {
-            // Not 202: what is only accepted is not durable. 416 is for ranges.
-            200 | 201 | 204 | 206 | 416 => Ok(Some(answer)),
+            200 | 201 | 204 | 206 => Ok(Some(answer)),
+            // What is only accepted may go, but is not durable.
+            202 if matches!(request.method, Method::Delete) => Ok(Some(answer)),
+            // Nothing lies in the range that was asked for.
+            416 => Ok(Some(answer)),
             404 | 410 | 412 => Ok(None),
             status => Err(refusal(
                 &self.describe(request),
@@ -205,7 +212,7 @@ pub(crate) fn header(answer: &Response, name: &str) -> String {
 }
 
 /// Reads an answer's body into memory.
-pub(crate) async fn collect(answer: Response) -> Result<Vec<u8>, Failure> {
+pub(crate) async fn collect(answer: Response, request: String) -> Result<Vec<u8>, Failure> {
     let handled = wasip3::wit_future::new(|| Ok(())).1;
     let (mut bytes, ended) = Response::consume_body(answer, handled);
     let mut collected = Vec::new();
@@ -213,15 +220,16 @@ pub(crate) async fn collect(answer: Response) -> Result<Vec<u8>, Failure> {
         let (status, mut chunk) = bytes.read(Vec::with_capacity(CHUNK)).await;
         collected.append(&mut chunk);
         if collected.len() > LONGEST_BODY {
-            return Err(Failure::Final(Error::Corrupt(
-                "a manifest is longer than 64 MiB".into(),
-            )));
+            return Err(Failure::Final(Error::Corrupt(format!(
+                "{request}: the answer is longer than 64 MiB"
+            ))));
         }
         if !matches!(status, StreamResult::Complete(_)) {
             break;
         }
     }
     ended.await.map_err(|code| Failure::Passing {
+        request,
         reason: format!("the answer broke off ({code:?})"),
         wait: None,
     })?;
@@ -237,6 +245,7 @@ fn refusal(request: &str, status: u16, retry_after: &str) -> Failure {
         408 | 429 | 500 | 502 | 503 | 504 => {
             let wait = retry_after.parse().ok().map(Duration::from_secs);
             return Failure::Passing {
+                request: request.to_owned(),
                 reason: format!("the server answered {reason}"),
                 wait,
             };
@@ -266,7 +275,7 @@ mod tests {
     #[test]
     fn a_server_that_is_busy_is_asked_again_when_it_wishes() {
         for status in [408, 429, 500, 502, 503, 504] {
-            let Failure::Passing { reason, wait } = refusal("GET x", status, "7") else {
+            let Failure::Passing { reason, wait, .. } = refusal("GET x", status, "7") else {
                 panic!("{status} is final");
             };
             assert!(reason.contains(&status.to_string()), "{reason}");
