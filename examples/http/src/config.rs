@@ -18,7 +18,7 @@ const DEFAULT_NAME: &str = "buildkit";
 /// Few enough that a small server copes, many enough to hide its latency.
 const DEFAULT_PARALLELISM: usize = 16;
 
-const UNKNOWN: &str = "is unknown; http takes url, name, token and parallelism";
+const UNKNOWN: &str = "unknown; http takes url, name, token and parallelism";
 
 /// Which cache, where, and how to get at it.
 ///
@@ -92,7 +92,12 @@ impl Config {
                 _ => return Err(wrong(name, UNKNOWN)),
             }
         }
-        let url = url.ok_or_else(|| wrong("url", "is needed, such as https://host/path/"))?;
+        let url = url.ok_or_else(|| {
+            wrong(
+                "url",
+                "missing; give the cache's folder, such as https://host/path/",
+            )
+        })?;
         let (scheme, authority, folder) = address(url).map_err(|reason| wrong("url", reason))?;
         if let Some(token) = token {
             check_token(token, &scheme, &authority).map_err(|reason| wrong("token", reason))?;
@@ -104,7 +109,7 @@ impl Config {
             }
         }
         if each_once.is_empty() {
-            return Err(wrong("name", "holds no name"));
+            return Err(wrong("name", "no name in it"));
         }
         Ok(Self {
             scheme,
@@ -127,7 +132,7 @@ fn filled<'a>(pairs: &'a [(String, String)], name: &str) -> Option<&'a str> {
 
 /// Takes a URL apart. The error may not quote it: it may hold a password.
 fn address(url: &str) -> Result<(Scheme, Authority, String), &'static str> {
-    let parts = url.parse::<Uri>().map_err(|_| "is no URL")?.into_parts();
+    let parts = url.parse::<Uri>().map_err(|_| "no URL")?.into_parts();
     let (Some(scheme), Some(authority), Some(path)) =
         (parts.scheme, parts.authority, parts.path_and_query)
     else {
@@ -155,7 +160,7 @@ fn check_token(token: &str, scheme: &Scheme, authority: &Authority) -> Result<()
     let address = host.parse::<IpAddr>();
     let is_here = host == "localhost" || address.is_ok_and(|address| address.is_loopback());
     if *scheme == Scheme::HTTP && !is_here {
-        return Err("is not sent over http://, where others could read it; use https://");
+        return Err("not sent over http://, where others could read it; use https://");
     }
     Ok(())
 }

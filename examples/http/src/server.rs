@@ -10,7 +10,7 @@ use crate::bindings::build_cache::plugin::events::{Event, emit};
 use crate::bindings::build_cache::plugin::types::{Error, Layer};
 use crate::bindings::{wit_future, wit_stream};
 use crate::config::Config;
-use crate::wire::{Failure, Request, collect, header};
+use crate::wire::{Failure, Request, collect, header, why};
 
 /// A layer's bytes on their way to the host, and whether they were all.
 pub(crate) type Outgoing = (StreamReader<u8>, FutureReader<Result<(), Error>>);
@@ -194,10 +194,8 @@ fn hand_on(answer: Response, what: String) -> Outgoing {
     let (verdict, outcome) = wit_future::new(|| Ok(()));
     // Runs on after the call has returned, until the body has ended.
     wit_bindgen::spawn_local(async move {
-        let ended = ended
-            .await
-            .map(drop)
-            .map_err(|code| Error::Unavailable(format!("{what}: the answer broke off ({code:?})")));
+        let ended = ended.await.map(drop);
+        let ended = ended.map_err(|code| Error::Unavailable(format!("{what}: {}", why(&code))));
         // Not taken means that the host no longer wants to know.
         let _ = verdict.write(ended).await;
     });

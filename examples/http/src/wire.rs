@@ -133,7 +133,7 @@ impl Server<'_> {
             ErrorCode::HttpRequestBodySize(_) => Failure::ShortBody,
             code => Failure::Passing {
                 request: self.describe(request),
-                reason: format!("no answer ({code:?})"),
+                reason: why(&code),
                 wait: None,
             },
         })?;
@@ -230,10 +230,23 @@ pub(crate) async fn collect(answer: Response, request: String) -> Result<Vec<u8>
     }
     ended.await.map_err(|code| Failure::Passing {
         request,
-        reason: format!("the answer broke off ({code:?})"),
+        reason: why(&code),
         wait: None,
     })?;
     Ok(collected)
+}
+
+/// What wasi:http says, for people.
+pub(crate) fn why(code: &ErrorCode) -> String {
+    match code {
+        ErrorCode::DnsError(_) => "there is no such host".into(),
+        ErrorCode::ConnectionRefused => "the connection was refused".into(),
+        ErrorCode::ConnectionTimeout => "connecting took too long".into(),
+        ErrorCode::ConnectionReadTimeout => "the server was silent for too long".into(),
+        ErrorCode::HttpResponseIncomplete => "the answer broke off".into(),
+        ErrorCode::InternalError(Some(text)) => text.clone(),
+        code => format!("{code:?}"),
+    }
 }
 
 /// What a status means that is no success, with what to do about it.
