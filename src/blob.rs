@@ -8,6 +8,9 @@ mod retry;
 mod sending;
 mod xml;
 
+#[cfg(test)]
+mod tests;
+
 use std::cell::Cell;
 
 use futures::lock::Mutex;

@@ -9,6 +9,9 @@ pub(crate) mod manifest;
 mod read;
 mod upload;
 
+#[cfg(test)]
+mod tests;
+
 pub(crate) use inventory::{Found, Kind};
 pub(crate) use read::Reading;
 

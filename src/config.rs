@@ -7,6 +7,9 @@ mod attributes;
 mod container;
 mod tuning;
 
+#[cfg(test)]
+mod tests;
+
 pub(crate) use account_url::AccountUrl;
 pub(crate) use attributes::{ATTRIBUTES, VARIABLES};
 pub(crate) use container::ContainerName;

@@ -2,6 +2,9 @@
 
 mod shared_key;
 
+#[cfg(test)]
+mod tests;
+
 pub(crate) use shared_key::SharedKey;
 
 use crate::config::Config;

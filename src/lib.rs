@@ -274,4 +274,13 @@ impl From<Error> for backend::Error {
     }
 }
 
+#[cfg(target_family = "wasm")]
 bindings::export!(Component with_types_in bindings);
+
+/// Exports have names that only a component can have. Natively, where the
+/// tests run, they are merely checked.
+#[cfg(not(target_family = "wasm"))]
+const _: () = {
+    const fn exports<T: backend::Guest + inventory::Guest>() {}
+    exports::<Component>();
+};

@@ -7,6 +7,8 @@
 //! transport has the host's stream flow into the request, and hands an
 //! answer's stream on unread.
 
+#[cfg(test)]
+pub(crate) mod scripted;
 pub(crate) mod wasi;
 
 use std::rc::Rc;

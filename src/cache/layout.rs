@@ -151,3 +151,55 @@ fn clean(path: &str) -> String {
         (false, false) => joined,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_are_joined_as_go_joins_them() {
+        // What Go's filepath.Join gives.
+        let cases: &[(&[&str], &str)] = &[
+            (&[], ""),
+            (&["", ""], ""),
+            (&["", "manifests", "buildkit"], "manifests/buildkit"),
+            (&["p", "", "x"], "p/x"),
+            (&["p/", "/manifests/", "x"], "p/manifests/x"),
+            (&["a//b", "./c", "x"], "a/b/c/x"),
+            (&["a", "../b", "x"], "b/x"),
+            (&["..", "b"], "../b"),
+            (&["/a", "../..", "b"], "/b"),
+            (&["a", ".."], "."),
+            (&["/"], "/"),
+            (&["a/b/..", "c/"], "a/c"),
+        ];
+        for (parts, joined) in cases {
+            assert_eq!(join(parts), *joined, "{parts:?}");
+        }
+    }
+
+    #[test]
+    fn a_key_is_escaped_as_one_segment_the_way_gos_path_escape_does() {
+        for (key, wire) in [
+            ("blobs/sha256:0e", "blobs%2Fsha256:0e"),
+            ("a b", "a%20b"),
+            ("é/%", "%C3%A9%2F%25"),
+            ("a-._~$&+=:@", "a-._~$&+=:@"),
+            ("!*'();,?#[]", "%21%2A%27%28%29%3B%2C%3F%23%5B%5D"),
+        ] {
+            assert_eq!(BlobKey::new(key).on_the_wire(), wire);
+        }
+    }
+
+    #[test]
+    fn prefixes_may_be_empty() {
+        let layout = Layout::new("", "", "");
+        assert_eq!(layout.manifest("n").as_str(), "n");
+        assert_eq!(layout.manifests_begin_with(), "");
+        let layout = Layout::new("/team", "", "m/");
+        assert_eq!(layout.blobs_begin_with(), "/team/");
+        assert_eq!(layout.manifests_begin_with(), "/team/m/");
+        let digest = Digest::OF_NOTHING;
+        assert_eq!(layout.blob(digest).as_str(), format!("/team/{digest}"));
+    }
+}

@@ -91,7 +91,12 @@ fn parse_authority(text: &str, own_port: &str) -> Result<String, &'static str> {
         .strip_prefix('[')
         .and_then(|host| host.strip_suffix(']'))
     {
-        Some(address) => address.parse::<std::net::Ipv6Addr>().is_ok(),
+        Some(address) => {
+            !address.is_empty()
+                && address
+                    .bytes()
+                    .all(|b| b.is_ascii_hexdigit() || b":.".contains(&b))
+        }
         None => {
             !host.is_empty()
                 && host

