@@ -52,6 +52,7 @@ mod xml;
 pub use auth::AccountKey;
 pub use error::Error;
 pub use faults::{Action, Fault, Faults};
+pub use plain::PlainToken;
 pub use request::OperationKind;
 pub use running::{BlobStore, EMULATOR_ACCOUNT, EMULATOR_KEY, Options, RunningStore};
 pub use stats::Stats;

@@ -1,9 +1,13 @@
 //! A second door without accounts and signatures: any key under `/_plain/` takes PUT, GET, HEAD and
 //! DELETE, as many a small HTTP cache does. It serves backends that are not Azure's, and is closed
-//! unless the store is told otherwise.
+//! unless the store is told otherwise. It may ask for a bearer token.
 
-use http::Method;
+use std::fmt;
+
+use http::header::AUTHORIZATION;
 use http::request::Parts;
+use http::{Method, StatusCode};
+use zeroize::Zeroizing;
 
 use crate::answer::Answer;
 use crate::names::{BlobKey, ContainerName};
@@ -17,6 +21,38 @@ pub(crate) const PREFIX: &str = "/_plain/";
 
 /// The container behind the door.
 pub(crate) const CONTAINER: &str = "plain";
+
+/// What a client has to send as `Authorization: Bearer TOKEN`. It prints as `[redacted]`.
+#[derive(Clone)]
+pub struct PlainToken(Zeroizing<String>);
+
+impl PlainToken {
+    /// A token of any text that a header can hold.
+    pub fn new(token: impl Into<String>) -> Self {
+        Self(Zeroizing::new(token.into()))
+    }
+
+    fn check(&self, parts: &Parts) -> Result<(), Refusal> {
+        let sent = parts.headers.get(AUTHORIZATION);
+        let token = sent.and_then(|value| value.to_str().ok()?.strip_prefix("Bearer "));
+        if token == Some(&**self.0) {
+            return Ok(());
+        }
+        let mut refusal = Refusal::new(
+            StatusCode::UNAUTHORIZED,
+            "InvalidAuthenticationInfo",
+            "The request does not bring the token that opens this door.",
+        );
+        refusal.challenge = Some("Bearer");
+        Err(refusal)
+    }
+}
+
+impl fmt::Debug for PlainToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("[redacted]")
+    }
+}
 
 /// A request that came through the door.
 #[derive(Debug)]
@@ -52,7 +88,13 @@ impl<'a> Door<'a> {
         }
     }
 
-    pub async fn perform(&self, call: &mut Call<'_>) -> Result<Answer, Failure> {
+    /// Does what the request asks for, if it brings the token, where there is one.
+    pub async fn perform(
+        &self,
+        token: Option<&PlainToken>,
+        call: &mut Call<'_>,
+    ) -> Result<Answer, Failure> {
+        token.map_or(Ok(()), |token| token.check(call.parts))?;
         let container = ContainerName::parse(CONTAINER)?;
         let key = BlobKey::from_wire(self.key)?;
         match *self.method {

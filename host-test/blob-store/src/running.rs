@@ -1,5 +1,6 @@
 //! A running store: how it is started, looked into and stopped.
 
+use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -16,7 +17,7 @@ use crate::disk::Disk;
 use crate::error::Error;
 use crate::faults::Faults;
 use crate::names::{BlobKey, ContainerName, is_account_name};
-use crate::plain;
+use crate::plain::{self, PlainToken};
 use crate::properties::Properties;
 use crate::refusal::Refusal;
 use crate::server;
@@ -45,8 +46,10 @@ pub struct Options {
     pub dir: Option<PathBuf>,
     /// How much memory contents may take, in bytes. Without meaning beside `dir`.
     pub memory_limit: u64,
-    /// Whether `/_plain/KEY` takes PUT, GET, HEAD and DELETE without authentication.
+    /// Whether `/_plain/KEY` takes PUT, GET, HEAD and DELETE.
     pub plain: bool,
+    /// The bearer token that it asks for; `None` to let everybody in.
+    pub plain_token: Option<PlainToken>,
 }
 
 impl Default for Options {
@@ -59,6 +62,7 @@ impl Default for Options {
             dir: None,
             memory_limit: 8 << 30,
             plain: false,
+            plain_token: None,
         }
     }
 }
@@ -96,21 +100,21 @@ impl BlobStore {
             faults: Faults::default(),
             counters: Arc::new(Counters::default()),
             plain: options.plain,
+            plain_token: options.plain_token,
             answered: Default::default(),
         });
         let runtime = Builder::new_multi_thread()
             .enable_all()
             .build()
             .map_err(Error::Runtime)?;
-        let listen = |source| Error::Listen {
-            port: options.port,
-            source,
+        let (listener, address) = {
+            // `block_on` would do, but not on a thread of the caller's own runtime.
+            let _inside = runtime.enter();
+            listen(options.port).map_err(|source| Error::Listen {
+                port: options.port,
+                source,
+            })?
         };
-        let address = (Ipv4Addr::LOCALHOST, options.port);
-        let listener = runtime
-            .block_on(TcpListener::bind(address))
-            .map_err(listen)?;
-        let address = listener.local_addr().map_err(listen)?;
         runtime.spawn(server::accept(listener, Arc::clone(&service)));
         Ok(RunningStore {
             service,
@@ -118,6 +122,13 @@ impl BlobStore {
             runtime: Some(runtime),
         })
     }
+}
+
+fn listen(port: u16) -> io::Result<(TcpListener, SocketAddr)> {
+    let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, port))?;
+    listener.set_nonblocking(true)?;
+    let address = listener.local_addr()?;
+    Ok((TcpListener::from_std(listener)?, address))
 }
 
 fn ignore_existing(refusal: Refusal) -> Result<(), Refusal> {

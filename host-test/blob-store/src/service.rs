@@ -26,6 +26,9 @@ use crate::upload::{Broken, Failure, Upload};
 /// The first and the last service version that a client may ask for.
 const VERSIONS: (&str, &str) = ("2015-02-21", "2026-12-31");
 
+/// The version that answers a client that asks for none.
+const DEFAULT_VERSION: &str = "2025-11-05";
+
 /// Everything that requests share.
 #[derive(Debug)]
 pub(crate) struct Service {
@@ -35,6 +38,8 @@ pub(crate) struct Service {
     pub counters: Arc<Counters>,
     /// Whether the plain door is open.
     pub plain: bool,
+    /// What it asks for.
+    pub plain_token: Option<plain::PlainToken>,
     /// For request ids.
     pub answered: AtomicU64,
 }
@@ -68,8 +73,8 @@ impl Service {
                 Ok(Answer::scripted(instead))
             }
             (None, Some(door)) => {
-                door.perform(&mut self.call(&parts, &mut upload, &in_flight))
-                    .await
+                let mut call = self.call(&parts, &mut upload, &in_flight);
+                door.perform(self.plain_token.as_ref(), &mut call).await
             }
             (None, None) => {
                 self.perform(&route, now, &mut self.call(&parts, &mut upload, &in_flight))
@@ -173,6 +178,7 @@ fn put_service_headers(answer: &mut Answer, parts: &Parts, request_id: &str, now
     answer.set(SERVER, concat!("blob-store/", env!("CARGO_PKG_VERSION")));
     answer.set(DATE, httpdate::fmt_http_date(now));
     answer.set(HeaderName::from_static("x-ms-request-id"), request_id);
+    answer.set(HeaderName::from_static("x-ms-version"), DEFAULT_VERSION);
     for name in ["x-ms-version", "x-ms-client-request-id"] {
         if let Some(value) = parts.headers.get(name) {
             answer
