@@ -49,7 +49,12 @@ impl Tags {
         )
     }
 
-    fn holds(&self, stamp: &Stamp) -> bool {
+    /// The service takes one tag in a write.
+    fn are_several(&self) -> bool {
+        matches!(self, Self::OneOf(tags) if tags.len() > 1)
+    }
+
+    fn hold(&self, stamp: &Stamp) -> bool {
         match self {
             Self::Any => true,
             Self::OneOf(tags) => tags.iter().any(|tag| tag == bare(&stamp.etag)),
@@ -71,8 +76,8 @@ impl Conditions {
         })
     }
 
-    /// Whether a read may go on.
-    pub fn check_read(&self, stamp: &Stamp) -> Result<(), Refusal> {
+    /// Whether a read of what is there (`None`: nothing) may go on.
+    pub fn check_read(&self, stamp: Option<&Stamp>) -> Result<(), Refusal> {
         if self.if_none_match == Some(Tags::Any) {
             return Err(Refusal::new(
                 StatusCode::BAD_REQUEST,
@@ -80,49 +85,66 @@ impl Conditions {
                 "A read cannot ask that the blob does not exist.",
             ));
         }
-        if !self.expectations_hold(stamp) {
+        let matches = self
+            .if_match
+            .as_ref()
+            .is_none_or(|tags| stamp.is_some_and(|stamp| tags.hold(stamp)));
+        let old_enough = self
+            .unmodified_since
+            .zip(stamp)
+            .is_none_or(|(date, stamp)| stamp.modified <= date);
+        if !matches || !old_enough {
             return Err(Refusal::condition_not_met());
         }
-        if !self.is_news(stamp) {
-            return Err(Refusal::not_modified());
+        let Some(stamp) = stamp else { return Ok(()) };
+        let differs = self.if_none_match.as_ref().map(|tags| !tags.hold(stamp));
+        let newer = self.modified_since.map(|date| stamp.modified > date);
+        // Where both stand, one that holds is enough.
+        match (differs, newer) {
+            (None, None) => Ok(()),
+            (Some(true), _) | (_, Some(true)) => Ok(()),
+            _ => Err(Refusal::not_modified()),
         }
-        Ok(())
     }
 
-    /// Whether a write may replace what is there (`None`: nothing).
-    pub fn check_write(&self, stamp: Option<&Stamp>) -> Result<(), Refusal> {
-        let Some(stamp) = stamp else {
-            return if self.if_match.is_some() {
-                Err(Refusal::condition_not_met())
-            } else {
-                Ok(())
-            };
-        };
-        if self.if_none_match == Some(Tags::Any) {
+    /// Whether a blob may be put in the place of what is there.
+    pub fn check_put(&self, stamp: Option<&Stamp>) -> Result<(), Refusal> {
+        if stamp.is_some() && self.if_none_match == Some(Tags::Any) {
             return Err(Refusal::blob_exists());
         }
-        if self.expectations_hold(stamp) && self.is_news(stamp) {
+        self.check_write(stamp)
+    }
+
+    /// Whether what is there may be changed. Unlike for reads, a tag decides where a date stands
+    /// beside it, and other pairs are refused.
+    pub fn check_write(&self, stamp: Option<&Stamp>) -> Result<(), Refusal> {
+        let expects_old = self.if_match.is_some() || self.unmodified_since.is_some();
+        let expects_new = self.if_none_match.is_some() || self.modified_since.is_some();
+        let several = [&self.if_match, &self.if_none_match]
+            .into_iter()
+            .flatten()
+            .any(Tags::are_several);
+        if several || (expects_old && expects_new) {
+            return Err(Refusal::new(
+                StatusCode::BAD_REQUEST,
+                "MultipleConditionHeadersNotSupported",
+                "A write takes If-Match or If-None-Match with one ETag, a date instead or the date that goes with it.",
+            ));
+        }
+        let holds = match (stamp, &self.if_match, &self.if_none_match) {
+            (None, if_match, _) => if_match.is_none(),
+            (Some(stamp), Some(tags), _) => tags.hold(stamp),
+            (Some(stamp), None, Some(tags)) => !tags.hold(stamp),
+            (Some(stamp), None, None) => {
+                self.unmodified_since
+                    .is_none_or(|date| stamp.modified <= date)
+                    && self.modified_since.is_none_or(|date| stamp.modified > date)
+            }
+        };
+        if holds {
             Ok(())
         } else {
             Err(Refusal::condition_not_met())
-        }
-    }
-
-    fn expectations_hold(&self, stamp: &Stamp) -> bool {
-        self.if_match.as_ref().is_none_or(|tags| tags.holds(stamp))
-            && self
-                .unmodified_since
-                .is_none_or(|date| stamp.modified <= date)
-    }
-
-    /// Where both headers stand, one that holds is enough: the service's tables say so for reads
-    /// and writes alike.
-    fn is_news(&self, stamp: &Stamp) -> bool {
-        let other_tag = self.if_none_match.as_ref().map(|tags| !tags.holds(stamp));
-        let newer = self.modified_since.map(|date| stamp.modified > date);
-        match (other_tag, newer) {
-            (Some(other), Some(newer)) => other || newer,
-            (one, two) => one.or(two).unwrap_or(true),
         }
     }
 }
@@ -216,7 +238,23 @@ mod tests {
             ),
         ] {
             assert_eq!(
-                outcome(conditions(headers).check_read(&stamp())),
+                outcome(conditions(headers).check_read(Some(&stamp()))),
+                expected,
+                "{headers:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_read_of_nothing_is_told_so_only_if_it_expects_nothing_else() {
+        for (headers, expected) in [
+            (&[][..], (200, "")),
+            (&[("if-none-match", "\"0x1\"")], (200, "")),
+            (&[("if-match", "*")], (412, "ConditionNotMet")),
+            (&[("if-none-match", "*")], (400, "UnsatisfiableCondition")),
+        ] {
+            assert_eq!(
+                outcome(conditions(headers).check_read(None)),
                 expected,
                 "{headers:?}"
             );
@@ -233,13 +271,35 @@ mod tests {
             (&[("if-match", "\"0x2\"")], (412, "ConditionNotMet")),
             (&[("if-modified-since", LATER)], (412, "ConditionNotMet")),
             (&[("if-unmodified-since", LATER)], (200, "")),
+            (
+                &[("if-match", "\"0x1\""), ("if-unmodified-since", EARLIER)],
+                (200, ""),
+            ),
+            (
+                &[("if-match", "\"0x1\""), ("if-none-match", "*")],
+                (409, "BlobAlreadyExists"),
+            ),
+            (
+                &[("if-match", "\"0x1\""), ("if-modified-since", EARLIER)],
+                (400, "MultipleConditionHeadersNotSupported"),
+            ),
+            (
+                &[("if-match", "\"0x1\", \"0x2\"")],
+                (400, "MultipleConditionHeadersNotSupported"),
+            ),
         ] {
             assert_eq!(
-                outcome(conditions(headers).check_write(Some(&stamp()))),
+                outcome(conditions(headers).check_put(Some(&stamp()))),
                 expected,
                 "{headers:?}"
             );
         }
+    }
+
+    #[test]
+    fn a_removal_that_expects_nothing_to_be_there_fails() {
+        let result = conditions(&[("if-none-match", "*")]).check_write(Some(&stamp()));
+        assert_eq!(outcome(result), (412, "ConditionNotMet"));
     }
 
     #[test]
@@ -251,7 +311,7 @@ mod tests {
             (&[("if-match", "*")], (412, "ConditionNotMet")),
         ] {
             assert_eq!(
-                outcome(conditions(headers).check_write(None)),
+                outcome(conditions(headers).check_put(None)),
                 expected,
                 "{headers:?}"
             );

@@ -184,8 +184,9 @@ impl Call<'_> {
 
     pub fn get(&self, container: &ContainerName, key: &BlobKey) -> Result<Answer, Refusal> {
         let headers = &self.parts.headers;
-        let blob = self.store.blob(container, key)?;
-        Conditions::parse(headers)?.check_read(&blob.stamp)?;
+        let blob = self
+            .store
+            .read(container, key, &Conditions::parse(headers)?)?;
         let size = blob.content.len();
         let range = ByteRange::requested(headers, size)?;
         let mut answer = Answer::new(if range.is_some() {
@@ -210,8 +211,8 @@ impl Call<'_> {
     }
 
     pub fn properties(&self, container: &ContainerName, key: &BlobKey) -> Result<Answer, Refusal> {
-        let blob = self.store.blob(container, key)?;
-        Conditions::parse(&self.parts.headers)?.check_read(&blob.stamp)?;
+        let conditions = Conditions::parse(&self.parts.headers)?;
+        let blob = self.store.read(container, key, &conditions)?;
         let mut answer = Answer::new(StatusCode::OK);
         describe(&mut answer, &blob, false);
         answer

@@ -126,13 +126,23 @@ impl Store {
     }
 
     pub fn blob(&self, container: &ContainerName, key: &BlobKey) -> Result<Arc<Blob>, Refusal> {
+        self.read(container, key, &Conditions::default())
+    }
+
+    /// The blob, if the conditions of a read hold.
+    pub fn read(
+        &self,
+        container: &ContainerName,
+        key: &BlobKey,
+        conditions: &Conditions,
+    ) -> Result<Arc<Blob>, Refusal> {
         let mut index = self.index();
         let entry = find_container(&mut index, container)?
             .blobs
             .get(key.as_str());
-        entry
-            .and_then(|entry| entry.blob.clone())
-            .ok_or_else(Refusal::blob_not_found)
+        let blob = entry.and_then(|entry| entry.blob.clone());
+        conditions.check_read(blob.as_ref().map(|blob| &blob.stamp))?;
+        blob.ok_or_else(Refusal::blob_not_found)
     }
 
     /// Makes one piece a blob. Blocks that waited under the key are dropped.
@@ -185,7 +195,7 @@ impl Store {
         let blobs = &mut find_container(&mut index, container)?.blobs;
         let nothing = Entry::default();
         let entry = blobs.get(key.as_str()).unwrap_or(&nothing);
-        conditions.check_write(entry.blob.as_ref().map(|blob| &blob.stamp))?;
+        conditions.check_put(entry.blob.as_ref().map(|blob| &blob.stamp))?;
         let (content, blocks) = contents(entry)?;
         let created = entry
             .blob
@@ -262,11 +272,9 @@ impl Store {
     ) -> Result<(), Refusal> {
         let mut index = self.index();
         let blobs = &mut find_container(&mut index, container)?.blobs;
-        let blob = blobs
-            .get(key.as_str())
-            .and_then(|entry| entry.blob.clone())
-            .ok_or_else(Refusal::blob_not_found)?;
-        conditions.check_write(Some(&blob.stamp))?;
+        let blob = blobs.get(key.as_str()).and_then(|entry| entry.blob.clone());
+        conditions.check_write(blob.as_ref().map(|blob| &blob.stamp))?;
+        let blob = blob.ok_or_else(Refusal::blob_not_found)?;
         if let Some(disk) = &self.disk {
             disk.remove(container.as_str(), key.as_str())
                 .map_err(|error| Refusal::disk(&error))?;
