@@ -38,14 +38,15 @@ pub(crate) fn layer_path(digest: &str) -> Result<String, Error> {
 }
 
 /// Where the manifest of a name lies, below the cache's folder. What a path
-/// should not hold is written as `~` and two hex digits, a dot at the start
-/// too, so that no name leaves the folder.
+/// should not hold is written as `~` and two hex digits, a dot at either end
+/// too, so that no name leaves the folder and no file system drops it.
 pub(crate) fn manifest_path(name: &str) -> String {
     let mut path = String::from("/manifests/");
+    let last = name.len().saturating_sub(1);
     for (index, byte) in name.bytes().enumerate() {
         match byte {
             b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' => path.push(byte.into()),
-            b'.' if index > 0 => path.push('.'),
+            b'.' if index > 0 && index < last => path.push('.'),
             _ => path.push_str(&format!("~{byte:02X}")),
         }
     }
@@ -121,7 +122,7 @@ mod tests {
                 "v1.2_x-y",
                 "feature~2Fx",
                 "feature~7E2Fx",
-                "~2E.",
+                "~2E~2E",
                 "~2E",
                 "~2Ea",
                 "~C3~BC",
