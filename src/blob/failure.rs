@@ -19,7 +19,7 @@ pub(crate) struct Failure {
 #[derive(Debug, Clone)]
 pub(crate) enum Cause {
     /// The service said no.
-    Refused(Refusal),
+    Refused(Box<Refusal>),
     /// There was no whole answer.
     Transport(TransportError),
     /// There was an answer, but none that the Blob service gives.

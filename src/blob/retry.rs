@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::failure::{Cause, Refusal};
+use super::failure::Cause;
 use crate::transport::TransportError;
 
 /// The first wait, at most; each later one may be twice as long.
@@ -44,12 +44,17 @@ pub(super) fn wait(cause: &Cause, attempt: &Attempt) -> Option<Duration> {
 /// Whether the same request may succeed later.
 fn may_pass(cause: &Cause) -> bool {
     match cause {
-        Cause::Refused(Refusal { status, code, .. }) => {
-            matches!(status, 408 | 429 | 500 | 502 | 503 | 504) || code == "ContainerBeingDeleted"
+        Cause::Refused(refusal) => {
+            is_passing(refusal.status) || refusal.code == "ContainerBeingDeleted"
         }
-        Cause::Strange { status, .. } => matches!(status, 408 | 429 | 500 | 502 | 503 | 504),
+        Cause::Strange { status, .. } => is_passing(*status),
         Cause::Transport(error) => matches!(error, TransportError::Broken(_)),
     }
+}
+
+/// The statuses that say 'later'.
+fn is_passing(status: u16) -> bool {
+    matches!(status, 408 | 429 | 500 | 502 | 503 | 504)
 }
 
 /// A wait that doubles with each try, of which a random part is taken, so

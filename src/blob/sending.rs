@@ -164,9 +164,8 @@ impl<T: Transport> Blobs<'_, T> {
             let why = strangeness(status, &response.headers);
             return Err(Cause::Strange { status, why });
         }
-        Err(Cause::Refused(
-            self.refusal(request.method, response, signed_at).await,
-        ))
+        let refusal = self.refusal(request.method, response, signed_at).await;
+        Err(Cause::Refused(Box::new(refusal)))
     }
 
     /// What the service says about its no. A body that cannot be read tells

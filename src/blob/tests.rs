@@ -139,11 +139,11 @@ fn retries_end_by_number_and_by_time() {
 #[test]
 fn the_servers_wish_is_honoured_up_to_a_minute_and_ours_grows_at_random() {
     let refusal = |retry_after| {
-        Cause::Refused(Refusal {
+        Cause::Refused(Box::new(Refusal {
             status: 503,
             retry_after,
             ..Refusal::default()
-        })
+        }))
     };
     let attempt = |sent, random| Attempt {
         sent,
