@@ -16,6 +16,7 @@ mod config;
 mod credential;
 mod digest;
 mod error;
+mod json;
 mod secret;
 mod side_by_side;
 mod transport;

@@ -4,7 +4,6 @@
 //! would write it itself; what is read must be right, since BuildKit fails
 //! builds over wrong sizes.
 
-mod go_json;
 mod wire;
 
 use crate::digest::Digest;

@@ -27,7 +27,10 @@ impl AccountUrl {
         if text.contains(['?', '#']) {
             return Err("must end with the path: leave out what follows `?` or `#`");
         }
-        let (scheme, rest) = text.split_once("://").unwrap_or(("https", text));
+        let (scheme, rest) = match text.split_once(':') {
+            Some((scheme, rest)) if rest.starts_with("//") => (scheme, &rest[2..]),
+            _ => ("https", text),
+        };
         let https = match scheme.to_ascii_lowercase().as_str() {
             "https" => true,
             "http" => false,

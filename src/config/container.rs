@@ -17,7 +17,7 @@ impl ContainerName {
         if !bytes.iter().all(|&b| plain(b) || b == b'-') {
             return Err("is no container name: it may hold lowercase letters, digits and `-` only");
         }
-        if !plain(bytes[0]) || !plain(bytes[bytes.len() - 1]) || name.contains("--") {
+        if !name.split('-').all(|part| !part.is_empty()) {
             return Err(
                 "is no container name: every `-` needs a letter or digit on both of its sides",
             );

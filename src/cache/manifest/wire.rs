@@ -1,92 +1,94 @@
 //! The manifest's JSON, in the shape of BuildKit's Go structs
-//! (`cache/remotecache/v1/types/spec.go`).
+//! (`cache/remotecache/v1/types/spec.go`), and with Go's leniency: unknown
+//! members are skipped, and `null` stands for nothing.
 
-use serde::{Deserialize, Serialize};
-use serde_json::value::RawValue;
-
-use super::go_json;
 use super::{Layer, Manifest};
 use crate::digest::Digest;
+use crate::json::{Reader, write_string};
 
 /// How Go writes the time that is none.
 const NO_TIME: &str = "0001-01-01T00:00:00Z";
 
-#[derive(Serialize, Deserialize)]
-struct CacheConfig<'a> {
-    #[serde(default, skip_serializing_if = "is_empty")]
-    layers: Option<Vec<CacheLayer>>,
-    #[serde(default, borrow, skip_serializing_if = "Option::is_none")]
-    records: Option<&'a RawValue>,
-}
-
-#[derive(Serialize, Deserialize)]
+/// A layer as it was found; Go has a zero for what is left out.
+#[derive(Default)]
 struct CacheLayer {
-    #[serde(default)]
     blob: String,
-    /// Index of the layer below, -1 for none. As Go's `omitempty` has it,
-    /// index 0 is left out.
-    #[serde(default, skip_serializing_if = "is_zero")]
+    /// Index of the layer below, -1 for none.
     parent: i64,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     annotations: Option<Annotations>,
 }
 
-#[derive(Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Default)]
 struct Annotations {
-    #[serde(default)]
     media_type: String,
-    #[serde(default, rename = "diffID")]
     diff_id: String,
-    #[serde(default, skip_serializing_if = "is_zero")]
     size: i64,
-    #[serde(default)]
     created_at: Option<String>,
-}
-
-fn is_zero(number: &i64) -> bool {
-    *number == 0
-}
-
-fn is_empty(layers: &Option<Vec<CacheLayer>>) -> bool {
-    layers.as_ref().is_none_or(Vec::is_empty)
 }
 
 /// Reads a manifest, as far as its form goes.
 pub(super) fn read(json: &[u8]) -> Result<Manifest, String> {
-    // Reading from text only, not from bytes too, halves what it costs.
     let json = std::str::from_utf8(json).map_err(|_| "it is not UTF-8")?;
-    if json.trim_start().starts_with('[') {
-        // Serde would take it for the object's values in order.
-        return Err("it is a JSON array instead of an object".to_owned());
+    if json.trim_start().starts_with('<') {
+        return Err("it is HTML or XML instead of JSON".to_owned());
     }
-    let config: CacheConfig = serde_json::from_str(json).map_err(|error| {
-        let is_html = json.trim_start().starts_with('<');
-        let hint = if is_html {
-            "; it looks like HTML or XML"
-        } else {
-            ""
-        };
-        format!("it is not the JSON of a manifest: {error}{hint}")
+    let mut layers = Vec::new();
+    let mut records = "null";
+    let mut reader = Reader::new(json);
+    reader.object(|key, reader| {
+        match key {
+            "layers" if reader.null() => {}
+            "layers" => reader.array(|reader| {
+                let layer = checked_layer(read_layer(reader)?);
+                layers.push(layer.map_err(|what| format!("layer {} {what}", layers.len()))?);
+                Ok(())
+            })?,
+            "records" => records = reader.skip()?,
+            _ => drop(reader.skip()?),
+        }
+        Ok(())
     })?;
-    let records = match config.records.map(RawValue::get) {
-        None | Some("null") => "[]",
-        Some(records) => records,
+    reader.end()?;
+    let records = match records {
+        "null" => "[]".to_owned(),
+        records => check_records(records)?.to_owned(),
     };
-    check_records(records)?;
-    let layers = config.layers.unwrap_or_default();
-    Ok(Manifest {
-        layers: layers
-            .into_iter()
-            .enumerate()
-            .map(|(index, layer)| read_layer(layer).map_err(|what| format!("layer {index} {what}")))
-            .collect::<Result<_, _>>()?,
-        records: records.to_owned(),
-    })
+    Ok(Manifest { layers, records })
 }
 
-/// Reads a layer, or says what it lacks.
-fn read_layer(layer: CacheLayer) -> Result<Layer, &'static str> {
+fn read_layer(reader: &mut Reader) -> Result<CacheLayer, String> {
+    let mut layer = CacheLayer::default();
+    reader.object(|key, reader| {
+        match key {
+            _ if reader.null() => {}
+            "blob" => layer.blob = reader.string()?,
+            "parent" => layer.parent = reader.integer()?,
+            "annotations" => layer.annotations = Some(read_annotations(reader)?),
+            _ => drop(reader.skip()?),
+        }
+        Ok(())
+    })?;
+    Ok(layer)
+}
+
+fn read_annotations(reader: &mut Reader) -> Result<Annotations, String> {
+    let mut annotations = Annotations::default();
+    reader.object(|key, reader| {
+        match key {
+            _ if reader.null() => {}
+            "mediaType" => annotations.media_type = reader.string()?,
+            "diffID" => annotations.diff_id = reader.string()?,
+            "size" => annotations.size = reader.integer()?,
+            "createdAt" => annotations.created_at = Some(reader.string()?),
+            _ => drop(reader.skip()?),
+        }
+        Ok(())
+    })?;
+    Ok(annotations)
+}
+
+/// A layer with all that it needs, or what it lacks.
+fn checked_layer(layer: CacheLayer) -> Result<Layer, &'static str> {
     let annotations = layer.annotations.ok_or("has no annotations")?;
     let digest = |text: &str| text.parse::<Digest>();
     Ok(Layer {
@@ -105,37 +107,53 @@ fn read_layer(layer: CacheLayer) -> Result<Layer, &'static str> {
     })
 }
 
-/// Writes a manifest that has been checked.
+/// Writes a manifest that has been checked. What Go's `omitempty` leaves out
+/// is left out: empty lists, a parent of 0, a size of 0.
 pub(super) fn write(manifest: &Manifest) -> Result<Vec<u8>, String> {
-    let unusable = |error| format!("its records are no JSON: {error}");
-    let records: &RawValue = serde_json::from_str(&manifest.records).map_err(unusable)?;
-    check_records(records.get())?;
-    let is_bare = records.get()[1..].trim_start() == "]";
-    go_json::compact(&CacheConfig {
-        layers: Some(manifest.layers.iter().map(write_layer).collect()),
-        records: (!is_bare).then_some(records),
-    })
-    .map_err(|error| format!("it cannot be written as JSON: {error}"))
+    let mut reader = Reader::new(&manifest.records);
+    let records = check_records(reader.skip()?)?;
+    reader.end()?;
+
+    let mut json = String::from("{");
+    for (index, layer) in manifest.layers.iter().enumerate() {
+        json.push_str(if index == 0 { "\"layers\":[" } else { "," });
+        write_layer(&mut json, layer);
+    }
+    if !manifest.layers.is_empty() {
+        json.push(']');
+    }
+    if records[1..].trim_start() != "]" {
+        json.push_str(if manifest.layers.is_empty() { "" } else { "," });
+        json.push_str("\"records\":");
+        json.push_str(records);
+    }
+    json.push('}');
+    Ok(json.into_bytes())
 }
 
-fn write_layer(layer: &Layer) -> CacheLayer {
-    CacheLayer {
-        blob: layer.blob.to_string(),
-        parent: layer.parent.map_or(-1, i64::from),
-        annotations: Some(Annotations {
-            media_type: layer.media_type.clone(),
-            diff_id: layer.diff_id.to_string(),
-            // Checked before.
-            size: i64::try_from(layer.size).unwrap_or(i64::MAX),
-            created_at: Some(layer.created_at.as_deref().unwrap_or(NO_TIME).to_owned()),
-        }),
+fn write_layer(json: &mut String, layer: &Layer) {
+    // A digest holds nothing that would be escaped.
+    json.push_str(&format!("{{\"blob\":\"{}\"", layer.blob));
+    match layer.parent {
+        Some(0) => {}
+        Some(parent) => json.push_str(&format!(",\"parent\":{parent}")),
+        None => json.push_str(",\"parent\":-1"),
     }
+    json.push_str(",\"annotations\":{\"mediaType\":");
+    write_string(json, &layer.media_type);
+    json.push_str(&format!(",\"diffID\":\"{}\"", layer.diff_id));
+    if layer.size > 0 {
+        json.push_str(&format!(",\"size\":{}", layer.size));
+    }
+    json.push_str(",\"createdAt\":");
+    write_string(json, layer.created_at.as_deref().unwrap_or(NO_TIME));
+    json.push_str("}}");
 }
 
 /// The records must be an array, and are not looked into.
-fn check_records(records: &str) -> Result<(), String> {
+fn check_records(records: &str) -> Result<&str, String> {
     match records.starts_with('[') {
-        true => Ok(()),
+        true => Ok(records),
         false => Err("its records are no JSON array".to_owned()),
     }
 }
