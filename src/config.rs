@@ -49,7 +49,7 @@ impl Config {
         else {
             return Err(Error::attribute(
                 "account_url",
-                "is missing: give the storage account's address, such as \
+                "missing: give the storage account's address, such as \
                  https://ACCOUNT.blob.core.windows.net, or set \
                  BUILDKIT_AZURE_STORAGE_ACCOUNT_URL",
             ));
@@ -62,7 +62,7 @@ impl Config {
                 .map(|()| name.value.clone())
                 .map_err(|reason| name.wrong(reason))?,
             None => account_url.account().ok_or_else(|| {
-                url.wrong("does not tell the storage account's name: give it as account_name")
+                url.wrong("it does not tell the storage account's name: give that as account_name")
             })?,
         };
 
@@ -121,7 +121,7 @@ fn names(list: &str) -> Result<Vec<String>, String> {
         }
     }
     if names.is_empty() {
-        return Err("holds no name: give one, or several separated by `;`".to_owned());
+        return Err("there is no name in it: give one, or several separated by `;`".to_owned());
     }
     Ok(names)
 }
@@ -130,8 +130,8 @@ fn names(list: &str) -> Result<Vec<String>, String> {
 /// checked by Azure, what would break the signature is checked here.
 fn check_account(name: &str) -> Result<(), &'static str> {
     match name {
-        "" => Err("is empty: give the storage account's name"),
+        "" => Err("empty: give the storage account's name"),
         name if name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-') => Ok(()),
-        _ => Err("is no storage account's name: it has lowercase letters and digits only"),
+        _ => Err("not a storage account's name, which has lowercase letters and digits only"),
     }
 }

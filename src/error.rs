@@ -5,11 +5,11 @@
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Error {
     /// An attribute, or the variable that stands in for it, does not do.
-    #[error("`{name}` {reason}")]
+    #[error("`{name}`: {reason}")]
     InvalidAttribute {
         /// The attribute, or the variable's name.
         name: String,
-        /// Why it does not do, and what would; reads on from the name.
+        /// Why it does not do, and what would.
         reason: String,
     },
     /// No credential was found, or the store refused it.

@@ -47,21 +47,23 @@ pub(crate) struct Refusal {
 }
 
 impl Failure {
-    /// Azure's error code, where there is one.
-    pub(crate) fn code(&self) -> &str {
+    /// The service's status and error code; 0 and nothing where it was not the
+    /// service that answered.
+    fn answer(&self) -> (u16, &str) {
         match &self.cause {
-            Cause::Refused(refusal) => &refusal.code,
-            _ => "",
+            Cause::Refused(refusal) => (refusal.status, &refusal.code),
+            _ => (0, ""),
         }
     }
 
-    /// The answer's status, 0 where there was no answer.
+    /// Azure's error code, where there is one.
+    pub(crate) fn code(&self) -> &str {
+        self.answer().1
+    }
+
+    /// The service's status.
     pub(crate) fn status(&self) -> u16 {
-        match &self.cause {
-            Cause::Refused(refusal) => refusal.status,
-            Cause::Strange { status, .. } => *status,
-            Cause::Transport(_) => 0,
-        }
+        self.answer().0
     }
 
     /// The blob is not there, with or without its container.

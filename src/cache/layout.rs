@@ -85,10 +85,10 @@ impl Layout {
     /// and why.
     pub(crate) fn check(&self, names: &[String]) -> Result<(), (&'static str, String)> {
         check_key(&self.blob(Digest::OF_NOTHING))
-            .map_err(|why| ("blobs_prefix", format!("makes keys that {why}")))?;
+            .map_err(|why| ("blobs_prefix", format!("with it, the keys of layers {why}")))?;
         for name in names {
             check_key(&self.manifest(name))
-                .map_err(|why| ("name", format!("holds `{name}`, whose key {why}")))?;
+                .map_err(|why| ("name", format!("the key of `{name}` {why}")))?;
         }
         Ok(())
     }

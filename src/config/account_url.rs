@@ -22,10 +22,10 @@ impl AccountUrl {
     pub(crate) fn parse(text: &str) -> Result<Self, &'static str> {
         let text = text.trim();
         if text.is_empty() {
-            return Err("is empty: give an address such as https://ACCOUNT.blob.core.windows.net");
+            return Err("empty: give an address such as https://ACCOUNT.blob.core.windows.net");
         }
         if text.contains(['?', '#']) {
-            return Err("must end with the path: leave out what follows `?` or `#`");
+            return Err("it must end with the path: leave out what follows `?` or `#`");
         }
         let (scheme, rest) = match text.split_once(':') {
             Some((scheme, rest)) if rest.starts_with("//") => (scheme, &rest[2..]),
@@ -34,18 +34,18 @@ impl AccountUrl {
         let https = match scheme.to_ascii_lowercase().as_str() {
             "https" => true,
             "http" => false,
-            _ => return Err("must begin with https:// or http://"),
+            _ => return Err("it must begin with https:// or http://"),
         };
         let (authority, path) = match rest.find('/') {
             Some(slash) => rest.split_at(slash),
             None => (rest, ""),
         };
         if authority.contains('@') {
-            return Err("must not hold a user or password");
+            return Err("it must not hold a user or password");
         }
         let path = path.trim_end_matches('/');
         if !path.bytes().all(is_in_path) {
-            return Err("has a path with characters that must be percent-encoded");
+            return Err("its path has characters that must be percent-encoded");
         }
         Ok(Self {
             https,
@@ -110,14 +110,16 @@ fn parse_authority(text: &str, own_port: &str) -> Result<String, &'static str> {
         }
     };
     if !is_host {
-        return Err("names no host: give an address such as https://ACCOUNT.blob.core.windows.net");
+        return Err(
+            "it names no host: give an address such as https://ACCOUNT.blob.core.windows.net",
+        );
     }
     match port {
         None => Ok(host),
         Some(port) if port == own_port => Ok(host),
         Some(port) => match port.parse::<u16>() {
             Ok(1..) if port.bytes().all(|b| b.is_ascii_digit()) => Ok(format!("{host}:{port}")),
-            _ => Err("has a port that is no number from 1 to 65535"),
+            _ => Err("its port is no number from 1 to 65535"),
         },
     }
 }

@@ -169,7 +169,7 @@ impl Attributes {
                 let nearest = nearest(name);
                 return Err(Error::attribute(
                     name,
-                    format!("is no attribute of azblob; the nearest is `{nearest}`"),
+                    format!("azblob has no such attribute; the nearest is `{nearest}`"),
                 ));
             }
         }

@@ -12,14 +12,14 @@ impl ContainerName {
         let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
         let bytes = name.as_bytes();
         if !(3..=63).contains(&bytes.len()) {
-            return Err("is no container name: it needs 3 to 63 characters");
+            return Err("not a container name, which has 3 to 63 characters");
         }
         if !bytes.iter().all(|&b| plain(b) || b == b'-') {
-            return Err("is no container name: it may hold lowercase letters, digits and `-` only");
+            return Err("not a container name, which has lowercase letters, digits and `-` only");
         }
         if !name.split('-').all(|part| !part.is_empty()) {
             return Err(
-                "is no container name: every `-` needs a letter or digit on both of its sides",
+                "not a container name, in which every `-` has a letter or digit on both sides",
             );
         }
         Ok(Self(name.to_owned()))

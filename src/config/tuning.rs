@@ -47,25 +47,27 @@ impl Tuning {
         if let Some(text) = given.take("parallelism", None) {
             tuning.parallelism = match text.value.parse() {
                 Ok(number @ 1..=256) => number,
-                _ => return Err(text.wrong("must be a number from 1 to 256")),
+                _ => return Err(text.wrong("it must be a number from 1 to 256")),
             };
         }
         if let Some(text) = given.take("block_size", None) {
             tuning.block_size = match bytes(&text.value) {
                 Some(size @ 65536..=MAX_BLOCK) => size,
-                _ => return Err(text.wrong("must be a size from 64KiB to 4000MiB, such as 8MiB")),
+                _ => {
+                    return Err(text.wrong("it must be a size from 64KiB to 4000MiB, such as 8MiB"));
+                }
             };
         }
         if let Some(text) = given.take("max_retries", None) {
             tuning.max_retries = match text.value.parse() {
                 Ok(number @ 0..=100) => number,
-                _ => return Err(text.wrong("must be a number from 0 to 100")),
+                _ => return Err(text.wrong("it must be a number from 0 to 100")),
             };
         }
         if let Some(text) = given.take("stall_timeout", None) {
             tuning.stall_timeout = match seconds(&text.value) {
                 Some(seconds @ 1..=86400) => Duration::from_secs(seconds),
-                _ => return Err(text.wrong("must be a time from 1s to 24h, such as 90s or 5m")),
+                _ => return Err(text.wrong("it must be a time from 1s to 24h, such as 90s or 5m")),
             };
         }
         Ok(tuning)

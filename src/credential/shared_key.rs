@@ -26,7 +26,7 @@ impl SharedKey {
                 account,
                 key: Zeroizing::new(key),
             }),
-            _ => Err("is no storage account key: it must be base64, as Azure shows it"),
+            _ => Err("not a storage account key, which is base64 as Azure shows it"),
         }
     }
 

@@ -94,6 +94,23 @@ fn a_damaged_manifest_concerns_its_own_name() {
 }
 
 #[test]
+fn another_server_that_knows_nothing_is_not_an_empty_cache() {
+    let not_found = || {
+        Reply::foreign(404)
+            .with("content-type", "text/html")
+            .body("<html>")
+    };
+    let cache = scripted(&[], |_: &Request| Ok(not_found()));
+    let Err(Error::Other(text)) = block_on(cache.import()) else {
+        panic!("it passed for an empty cache")
+    };
+    assert!(text.contains("no answer of Azure Blob Storage"), "{text}");
+    assert!(block_on(cache.export(&layers(&[1]))).is_err());
+    assert!(block_on(cache.read(digest(0), 0, None)).is_err());
+    assert!(block_on(cache.list(crate::cache::Kind::Blobs)).is_err());
+}
+
+#[test]
 fn what_concerns_every_name_fails_the_import() {
     let cache = scripted(&[("name", "a;b")], |_: &Request| {
         Ok(Reply::error(403, "AuthorizationPermissionMismatch"))
