@@ -163,8 +163,8 @@ async fn load(server: &Server<'_>, name: &str) -> Result<Option<Loaded>, Error> 
     let Some(bytes) = server.get(&path).await? else {
         return Ok(None);
     };
-    let corrupt =
-        |reason: String| Error::Corrupt(format!("{path} is no manifest of this cache: {reason}"));
+    let url = server.url(&path);
+    let corrupt = |reason| Error::Corrupt(format!("{url} is no manifest of this cache: {reason}"));
     let manifest = read_manifest(&bytes).map_err(corrupt)?;
     let layers = blobs(&manifest);
     let checks = layers.values().map(async |layer| {

@@ -13,6 +13,7 @@ use wit_bindgen::{StreamReader, StreamResult};
 
 use crate::bindings::build_cache::plugin::events::{Event, Retry, emit};
 use crate::bindings::build_cache::plugin::types::Error;
+use crate::config::Config;
 use crate::server::Server;
 
 /// How often a request is sent before it counts as failed.
@@ -194,11 +195,18 @@ impl Server<'_> {
             Method::Put => "PUT",
             _ => "DELETE",
         };
-        let config = self.config;
-        format!(
-            "{method} {}://{}{}{}",
-            config.scheme, config.authority, config.folder, request.path
-        )
+        format!("{method} {}", self.url(request.path))
+    }
+
+    /// Where a file lies, for people.
+    pub(crate) fn url(&self, path: &str) -> String {
+        let Config {
+            scheme,
+            authority,
+            folder,
+            ..
+        } = self.config;
+        format!("{scheme}://{authority}{folder}{path}")
     }
 }
 
