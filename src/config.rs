@@ -61,9 +61,15 @@ impl Config {
             Some(name) => check_account(&name.value)
                 .map(|()| name.value.clone())
                 .map_err(|reason| name.wrong(reason))?,
-            None => account_url.account().ok_or_else(|| {
-                url.wrong("it does not tell the storage account's name: give that as account_name")
-            })?,
+            None => {
+                let name = account_url.account();
+                let name = name.filter(|name| check_account(name).is_ok());
+                name.ok_or_else(|| {
+                    url.wrong(
+                        "it does not tell the storage account's name: give that as account_name",
+                    )
+                })?
+            }
         };
 
         let container = match given.take("container", Some("BUILDKIT_AZURE_STORAGE_CONTAINER")) {

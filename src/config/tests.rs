@@ -228,9 +228,15 @@ fn a_malformed_account_url_is_refused_without_its_text() {
 
 #[test]
 fn an_account_that_nothing_tells_must_be_given() {
-    let (name, reason) = refused(&[("account_url", "http://127.0.0.1:10000")], &[]);
-    assert_eq!(name, "account_url");
-    assert!(reason.contains("account_name"), "{reason}");
+    for url in [
+        "http://127.0.0.1:10000",
+        "http://[::1]",
+        "http://azurite/dev%201",
+    ] {
+        let (name, reason) = refused(&[("account_url", url)], &[]);
+        assert_eq!(name, "account_url");
+        assert!(reason.contains("account_name"), "{reason}");
+    }
     assert_eq!(refused(&[URL, ("account_name", "")], &[]).0, "account_name");
     assert_eq!(
         refused(&[URL, ("account_name", "a:b")], &[]).0,
