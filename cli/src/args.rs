@@ -4,6 +4,7 @@
 
 use std::path::PathBuf;
 
+use clap::builder::NonEmptyStringValueParser;
 use clap::{Parser, Subcommand};
 
 /// Moves BuildKit caches between a local cache directory and a store.
@@ -22,7 +23,7 @@ pub struct Args {
 
 const EXAMPLES: &str = "\
 Examples:
-  export BUILDKIT_AZURE_STORAGE_SECRET_ACCESS_KEY=...
+  build-cache plugin list
   build-cache pull --from type=azblob,name=app,account_url=https://ACCOUNT.blob.core.windows.net cache
   docker buildx build --cache-from type=local,src=cache --cache-to type=local,dest=cache,mode=max .
   build-cache push --to type=azblob,name=app,account_url=https://ACCOUNT.blob.core.windows.net cache
@@ -92,7 +93,7 @@ pub struct PullArgs {
     #[arg(long, value_name = "ATTRIBUTES")]
     pub from: String,
     /// The tag that the first cache gets in the directory
-    #[arg(long, default_value = build_cache_host::oci_layout::DEFAULT_TAG)]
+    #[arg(long, value_parser = NonEmptyStringValueParser::new(), default_value = build_cache_host::oci_layout::DEFAULT_TAG)]
     pub tag: String,
     /// The cache directory; made where it is missing
     pub dir: PathBuf,

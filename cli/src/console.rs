@@ -69,7 +69,11 @@ impl Console {
     /// Something that the user should know and that stops nothing.
     pub fn warn(&self, text: &str) {
         self.line(&format!("{WARNING}warning:{WARNING:#} {text}"));
-        let mut warnings = self.0.warnings.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut warnings = self
+            .0
+            .warnings
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         warnings.push(text.to_owned());
     }
 
@@ -90,20 +94,34 @@ impl Console {
 
     /// What was asked for, as lines for people or as one JSON object.
     pub fn answer(&self, text: &str, object: &impl Serialize) -> Result<()> {
-        if self.0.json { self.object(object) } else { print(text) }
+        if self.0.json {
+            self.object(object)
+        } else {
+            print(text)
+        }
     }
 
     /// What the command came to, as [`Self::answer`] gives it, but left out
     /// where only warnings and errors are to be shown.
     pub fn summary(&self, text: &str, object: &impl Serialize) -> Result<()> {
-        if self.0.quiet && !self.0.json { Ok(()) } else { self.answer(text, object) }
+        if self.0.quiet && !self.0.json {
+            Ok(())
+        } else {
+            self.answer(text, object)
+        }
     }
 
     /// A failure that `ignore-error` makes a warning.
     pub fn ignored(&self, what: &str, error: &anyhow::Error) -> Result<()> {
         let message = failure::message(error);
-        self.warn(&format!("{what}, which ignore-error=true allows: {message}"));
-        if self.0.json { self.object(&json!({ "ignored_error": message })) } else { Ok(()) }
+        self.warn(&format!(
+            "{what}, which ignore-error=true allows: {message}"
+        ));
+        if self.0.json {
+            self.object(&json!({ "ignored_error": message }))
+        } else {
+            Ok(())
+        }
     }
 
     /// The failure that ends the program.
@@ -125,8 +143,15 @@ impl Console {
             summary: &'a T,
             warnings: &'a [String],
         }
-        let warnings = self.0.warnings.lock().unwrap_or_else(PoisonError::into_inner);
-        let object = WithWarnings { summary, warnings: &warnings };
+        let warnings = self
+            .0
+            .warnings
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let object = WithWarnings {
+            summary,
+            warnings: &warnings,
+        };
         print(&serde_json::to_string(&object).context("cannot write the summary")?)
     }
 
@@ -135,6 +160,21 @@ impl Console {
         self.0.bars.suspend(|| {
             let _ = writeln!(anstream::stderr(), "{text}");
         });
+    }
+}
+
+/// `1 layer`, `2 layers`.
+pub fn number(count: usize, what: &str) -> String {
+    let plural = if count == 1 { "" } else { "s" };
+    format!("{count} {what}{plural}")
+}
+
+/// A time, as exact as anybody wants it.
+pub fn seconds(seconds: f64) -> String {
+    if seconds < 1.0 {
+        format!("{:.0} ms", seconds * 1000.0)
+    } else {
+        format!("{seconds:.1} s")
     }
 }
 

@@ -94,7 +94,9 @@ mod tests {
     #[test]
     fn a_cause_that_the_error_already_names_is_not_said_twice() {
         let io = std::io::Error::from(std::io::ErrorKind::NotFound);
-        let error = Err::<(), _>(io).context("cannot read x: entity not found").unwrap_err();
+        let error = Err::<(), _>(io)
+            .context("cannot read x: entity not found")
+            .unwrap_err();
         assert_eq!(message(&error), "cannot read x: entity not found");
         let error = anyhow!("the inner").context("the outer");
         assert_eq!(message(&error), "the outer: the inner");

@@ -67,10 +67,14 @@ pub async fn list(args: &FolderArgs, console: &Console) -> Result<()> {
     for file in search::all(&folders) {
         let is = match host.load(&file).await {
             Ok(plugin) => {
-                let Description { r#type, version, .. } = plugin.description().clone();
+                let Description {
+                    r#type, version, ..
+                } = plugin.description().clone();
                 Is::Plugin { r#type, version }
             }
-            Err(error) => Is::Unusable { error: failure::message(&error.into()) },
+            Err(error) => Is::Unusable {
+                error: failure::message(&error.into()),
+            },
         };
         plugins.push(ListedPlugin { file, is });
     }
@@ -92,14 +96,24 @@ impl Listed {
             lines.push("There is no plugin.".to_owned());
         }
         lines.push("\nLooked for in:".to_owned());
-        lines.extend(self.folders.iter().map(|folder| format!("  {}", folder.display())));
+        lines.extend(
+            self.folders
+                .iter()
+                .map(|folder| format!("  {}", folder.display())),
+        );
         lines.join("\n")
     }
 }
 
 fn text(file: &Path, plugin: &Plugin) -> String {
     let description = plugin.description();
-    let Description { r#type, version, attributes, environment, authorities } = description;
+    let Description {
+        r#type,
+        version,
+        attributes,
+        environment,
+        authorities,
+    } = description;
     let mut lines = vec![
         format!("{type} {version}  {}", file.display()),
         format!("{} bytes, {}", plugin.size(), plugin.digest()),
@@ -112,10 +126,15 @@ fn text(file: &Path, plugin: &Plugin) -> String {
         lines.extend(entries.into_iter().map(|entry| format!("  {entry}")));
     };
     let secret = |secret: bool| if secret { " [secret]" } else { "" };
-    let rows = attributes.iter().map(|attribute| (&attribute.name, about(attribute)));
+    let rows = attributes
+        .iter()
+        .map(|attribute| (&attribute.name, about(attribute)));
     section("Attributes", table(rows.collect()));
     let rows = environment.iter().map(|variable| {
-        (&variable.name, format!("{}{}", variable.description, secret(variable.secret)))
+        (
+            &variable.name,
+            format!("{}{}", variable.description, secret(variable.secret)),
+        )
     });
     section("Environment variables", table(rows.collect()));
     let always = authorities.iter().cloned();
@@ -143,5 +162,7 @@ fn about(attribute: &Attribute) -> String {
 
 fn table(rows: Vec<(&String, String)>) -> Vec<String> {
     let width = rows.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
-    rows.into_iter().map(|(name, about)| format!("{name:width$}  {about}")).collect()
+    rows.into_iter()
+        .map(|(name, about)| format!("{name:width$}  {about}"))
+        .collect()
 }

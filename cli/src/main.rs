@@ -83,6 +83,8 @@ async fn interrupted() -> Result<Interrupted> {
 /// Waits until somebody wants the program to end.
 #[cfg(not(unix))]
 async fn interrupted() -> Result<Interrupted> {
-    tokio::signal::ctrl_c().await.context("cannot listen for Ctrl-C")?;
+    tokio::signal::ctrl_c()
+        .await
+        .context("cannot listen for Ctrl-C")?;
     Ok(Interrupted::CtrlC)
 }

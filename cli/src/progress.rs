@@ -61,15 +61,22 @@ impl Progress {
         self.change(|state| state.tally.add(layers));
     }
 
-    /// Something happened to the backend.
+    /// The backend said that something happened.
     pub fn on_event(&self, event: &Event) {
         match event {
             Event::LayerReused(blob) => self.already_there(blob),
             Event::LayerStarted(blob) => self.started(blob),
             Event::LayerRead { blob, bytes } => self.moved(blob, *bytes),
             Event::LayerStored(blob) => self.finished(blob),
-            Event::ManifestStored(name) => self.console.detail(&format!("stored the cache as `{name}`")),
-            Event::Retrying { request, reason, attempt, delay } => self.console.detail(&format!(
+            Event::ManifestStored(name) => self
+                .console
+                .detail(&format!("stored the cache as `{name}`")),
+            Event::Retrying {
+                request,
+                reason,
+                attempt,
+                delay,
+            } => self.console.detail(&format!(
                 "attempt {attempt} of {request} failed: {reason}; again in {} ms",
                 delay.as_millis()
             )),
@@ -80,7 +87,8 @@ impl Progress {
 
     /// The layer need not be moved.
     pub fn already_there(&self, blob: &Digest) {
-        self.console.detail(&format!("{} is there already", short(blob)));
+        self.console
+            .detail(&format!("{} is there already", short(blob)));
         self.change(|state| state.tally.already_there(blob));
     }
 
@@ -119,7 +127,11 @@ impl Progress {
             let size = state.tally.size(blob);
             state.tally.moved(blob, size);
             state.last_line = Instant::now();
-            if let Some(bar) = state.bars.as_mut().and_then(|bars| bars.layers.remove(blob)) {
+            if let Some(bar) = state
+                .bars
+                .as_mut()
+                .and_then(|bars| bars.layers.remove(blob))
+            {
                 bar.finish_and_clear();
             }
             (size, state.bars.is_some())
@@ -135,7 +147,9 @@ impl Progress {
     /// Takes the bars away.
     pub fn end(&self) {
         self.change(|state| {
-            let Some(bars) = state.bars.take() else { return };
+            let Some(bars) = state.bars.take() else {
+                return;
+            };
             bars.layers.values().for_each(ProgressBar::finish_and_clear);
             bars.total.finish_and_clear();
         });
@@ -159,7 +173,10 @@ impl Bars {
         let total = console.bars().add(ProgressBar::new(0));
         total.set_style(style(TOTAL));
         total.set_prefix(doing);
-        Self { total, layers: HashMap::new() }
+        Self {
+            total,
+            layers: HashMap::new(),
+        }
     }
 
     fn begin(&mut self, console: &Console, blob: &Digest, size: u64) {
@@ -167,7 +184,9 @@ impl Bars {
         if size < LEAST_BYTES_FOR_A_BAR || self.layers.len() >= MOST_BARS {
             return;
         }
-        let bar = console.bars().insert_before(&self.total, ProgressBar::new(size));
+        let bar = console
+            .bars()
+            .insert_before(&self.total, ProgressBar::new(size));
         bar.set_style(style(LAYER));
         bar.set_prefix(short(blob));
         self.layers.insert(blob.clone(), bar);
@@ -176,7 +195,9 @@ impl Bars {
 
 fn style(template: &str) -> ProgressStyle {
     let style = ProgressStyle::with_template(template);
-    style.unwrap_or_else(|_| ProgressStyle::default_bar()).progress_chars("=> ")
+    style
+        .unwrap_or_else(|_| ProgressStyle::default_bar())
+        .progress_chars("=> ")
 }
 
 /// The first digits of a digest, as many as tools commonly show.
@@ -190,7 +211,11 @@ fn so_far(tally: &Tally, elapsed: Duration) -> String {
     let total = DecimalBytes(tally.total_bytes());
     match tally.pace(elapsed) {
         Some((rate, left)) => {
-            format!("{moved} of {total}, {}/s, {} left", DecimalBytes(rate), HumanDuration(left))
+            format!(
+                "{moved} of {total}, {}/s, {} left",
+                DecimalBytes(rate),
+                HumanDuration(left)
+            )
         }
         None => format!("{moved} of {total}"),
     }

@@ -1,7 +1,8 @@
 //! `build-cache pull`: from a store to a directory.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
+use std::sync::Arc;
 
 use anyhow::{Context, Result, anyhow};
 use build_cache_host::oci_layout::{Check, LayoutWriter};
@@ -11,10 +12,9 @@ use build_cache_host::{
 use futures::stream::{self, StreamExt, TryStreamExt};
 use indicatif::DecimalBytes;
 use serde::Serialize;
-use std::sync::Arc;
 
 use crate::args::PullArgs;
-use crate::console::Console;
+use crate::console::{Console, number, seconds};
 use crate::progress::Progress;
 use crate::session;
 use crate::tally::blobs;
@@ -78,27 +78,33 @@ async fn pull(args: &PullArgs, spec: &CacheSpec, console: &Console) -> Result<Pu
     let cache = session::open(&plugin, spec, None, on_event).await?;
     let imported = cache.import().await?;
     say_what_is_not_there(spec, plugin.description(), &imported, console);
-    let found = usable(imported, console)?;
+    let mut lost = HashSet::new();
+    let found = usable(imported, &mut lost, console)?;
 
     let writer = LayoutWriter::create(&args.dir).await?;
     let wanted = wanted(&writer, &found).await?;
-    let (needed, there) = (wanted.len(), distinct(&found) - wanted.len());
+    let there = distinct(&found) - wanted.len();
     if !found.is_empty() {
         let total = DecimalBytes(wanted.iter().map(|layer| layer.size).sum());
-        let dir = args.dir.display();
-        console.note(&format!("pulling into {dir}: {needed} layers to fetch, {total}; {there} are there"));
+        let (dir, layers) = (args.dir.display(), number(wanted.len(), "layer"));
+        console.note(&format!(
+            "pulling into {dir}: {layers} to fetch, {total}; {there} there before"
+        ));
     }
     progress.expect(wanted.iter().map(|layer| (layer.blob.clone(), layer.size)));
     let fetch = Fetch::new(cache.clone(), FetchOptions::default());
     let fetched = fetch_all(&fetch, &writer, wanted, &progress).await;
     progress.end();
-    let (fetched, lost) = fetched?;
-    lost.iter().for_each(|error| console.warn(&error.to_string()));
-    let lost: Vec<_> = lost.iter().filter_map(blob_of).collect();
+    let (fetched, not_fetched) = fetched?;
+    not_fetched
+        .iter()
+        .for_each(|error| console.warn(&error.to_string()));
+    let not_fetched: Vec<_> = not_fetched.iter().filter_map(blob_of).collect();
+    lost.extend(not_fetched.iter().cloned());
 
     let mut caches = Vec::new();
     for found in found {
-        let Some(manifest) = without(found.manifest, &found.name, &lost, console)? else {
+        let Some(manifest) = without(found.manifest, &found.name, &not_fetched, console)? else {
             continue;
         };
         let tags = tags(&args.tag, &found.name, caches.is_empty());
@@ -110,10 +116,19 @@ async fn pull(args: &PullArgs, spec: &CacheSpec, console: &Console) -> Result<Pu
             continue;
         }
         let written = writer.finish(&manifest, &tags).await?;
-        written.warnings.iter().for_each(|warning| console.warn(&warning.to_string()));
+        written
+            .warnings
+            .iter()
+            .for_each(|warning| console.warn(&warning.to_string()));
         let (blobs, bytes) = blobs(&manifest);
         let layers = blobs.len();
-        caches.push(PulledCache { name: found.name, tags, digest: written.manifest, layers, bytes });
+        caches.push(PulledCache {
+            name: found.name,
+            tags,
+            digest: written.manifest,
+            layers,
+            bytes,
+        });
     }
     Ok(Pulled {
         directory: args.dir.display().to_string(),
@@ -138,7 +153,10 @@ fn say_what_is_not_there(
     console: &Console,
 ) {
     let given = spec.attributes.iter().find(|(name, _)| name == "name");
-    let default = description.attributes.iter().find(|attribute| attribute.name == "name");
+    let default = description
+        .attributes
+        .iter()
+        .find(|attribute| attribute.name == "name");
     let names = match given {
         Some((_, names)) => Some(names.as_str()),
         None => default.and_then(|attribute| attribute.default.as_deref()),
@@ -151,25 +169,34 @@ fn say_what_is_not_there(
     };
     for name in names.split(';').filter(|name| !name.is_empty()) {
         if !imported.iter().any(|imported| imported.name == name) {
-            console.note(&format!("the store has no cache `{name}`: it is taken for an empty one"));
+            console.note(&format!(
+                "the store has no cache `{name}`: it is taken for an empty one"
+            ));
         }
     }
 }
 
 /// The caches that a build can use, without the layers that the store lost.
 /// One name that cannot be used costs no other name.
-fn usable(imported: Vec<Imported>, console: &Console) -> Result<Vec<Found>> {
+fn usable(
+    imported: Vec<Imported>,
+    lost: &mut HashSet<Digest>,
+    console: &Console,
+) -> Result<Vec<Found>> {
     let mut found = Vec::new();
     let mut unusable = Vec::new();
     for Imported { name, outcome } in imported {
         let usable = outcome.map_err(anyhow::Error::from).and_then(|loaded| {
             loaded.manifest.validate_for_buildkit()?;
+            lost.extend(loaded.missing.iter().cloned());
             without(loaded.manifest, &name, &loaded.missing, console)
         });
         match usable {
             Ok(Some(manifest)) => found.push(Found { name, manifest }),
             Ok(None) => {}
-            Err(error) => unusable.push(error.context(format!("the cache `{name}` cannot be used"))),
+            Err(error) => {
+                unusable.push(error.context(format!("the cache `{name}` cannot be used")))
+            }
         }
     }
     if found.is_empty() && !unusable.is_empty() {
@@ -196,11 +223,11 @@ fn without(
     let pruned = manifest.without_layers(missing)?;
     if !pruned.layers.is_empty() {
         console.warn(&format!(
-            "the store has lost layers of `{name}`: {} of {} layers and {} results are left out, \
-             and a build will make them again",
+            "the store has lost layers of `{name}`: {} of {} and {} are left out, and a build will \
+             make them again",
             pruned.layers.len(),
-            manifest.layers.len(),
-            pruned.records
+            number(manifest.layers.len(), "layer"),
+            number(pruned.records, "result"),
         ));
     }
     let is_left = !had_layers || !pruned.manifest.layers.is_empty();
@@ -222,7 +249,10 @@ async fn wanted(writer: &LayoutWriter, found: &[Found]) -> Result<Vec<Layer>> {
 
 fn distinct(found: &[Found]) -> usize {
     let layers = found.iter().flat_map(|found| &found.manifest.layers);
-    layers.map(|layer| &layer.blob).collect::<std::collections::HashSet<_>>().len()
+    layers
+        .map(|layer| &layer.blob)
+        .collect::<HashSet<_>>()
+        .len()
 }
 
 /// Fetches the layers. Returns those that are there now, and why others are
@@ -239,7 +269,9 @@ async fn fetch_all(
         let on_bytes = |bytes| progress.moved(&layer.blob, bytes);
         let file = incoming.file()?;
         let path = incoming.path();
-        let outcome = fetch.layer(&layer.blob, layer.size, file, path, &on_bytes).await;
+        let outcome = fetch
+            .layer(&layer.blob, layer.size, file, path, &on_bytes)
+            .await;
         match outcome {
             Ok(()) => incoming.commit(Check::Size).await?,
             Err(error) if blob_of(&error).is_some() => return Ok(Err(error)),
@@ -285,21 +317,27 @@ fn tags(first_tag: &str, name: &str, is_first: bool) -> Vec<String> {
 impl fmt::Display for Pulled {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for cache in &self.caches {
-            let (layers, bytes) = (cache.layers, DecimalBytes(cache.bytes));
-            writeln!(f, "{}: {layers} layers, {bytes}, tagged {}", cache.name, cache.tags.join(", "))?;
+            let (layers, bytes) = (number(cache.layers, "layer"), DecimalBytes(cache.bytes));
+            writeln!(
+                f,
+                "{}: {layers}, {bytes}, tagged {}",
+                cache.name,
+                cache.tags.join(", ")
+            )?;
         }
         let directory = &self.directory;
         match self.caches.first() {
             None => write!(f, "nothing was pulled into {directory}")?,
             Some(_) => write!(
                 f,
-                "pulled into {directory}: fetched {} layers ({}), {} were there",
-                self.layers_fetched,
+                "pulled into {directory}: fetched {} ({}), {} there before",
+                number(self.layers_fetched, "layer"),
                 DecimalBytes(self.bytes_fetched),
                 self.layers_reused,
             )?,
         }
-        write!(f, "; {} requests, {:.1} s", self.requests, self.seconds)
+        let requests = number(self.requests as usize, "request");
+        write!(f, "; {requests}, {}", seconds(self.seconds))
     }
 }
 

@@ -10,7 +10,7 @@ use indicatif::DecimalBytes;
 use serde::Serialize;
 
 use crate::args::PushArgs;
-use crate::console::Console;
+use crate::console::{Console, number, seconds};
 use crate::progress::Progress;
 use crate::session;
 use crate::tally::blobs;
@@ -50,8 +50,6 @@ async fn push(args: &PushArgs, spec: &CacheSpec, console: &Console) -> Result<Pu
     let count = layers.len();
 
     let plugin = session::load(spec, &args.plugin, &args.network).await?;
-    let (r#type, total) = (&spec.r#type, DecimalBytes(bytes));
-    console.note(&format!("pushing {}: {count} layers, {total}, to {type}", args.dir.display()));
     let progress = Arc::new(Progress::new(console, "sending", "sent"));
     progress.expect(layers);
     let names = Arc::new(Mutex::new(Vec::new()));
@@ -60,7 +58,10 @@ async fn push(args: &PushArgs, spec: &CacheSpec, console: &Console) -> Result<Pu
         move |event: Event| {
             progress.on_event(&event);
             if let Event::ManifestStored(name) = event {
-                names.lock().unwrap_or_else(PoisonError::into_inner).push(name);
+                names
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .push(name);
             }
         }
     };
@@ -68,6 +69,9 @@ async fn push(args: &PushArgs, spec: &CacheSpec, console: &Console) -> Result<Pu
     let lent: Arc<dyn Content> = Arc::clone(&content) as _;
     let exported = async {
         let cache = session::open(&plugin, spec, Some(lent), Arc::new(on_event)).await?;
+        let (layers, r#type) = (number(count, "layer"), &spec.r#type);
+        let (dir, total) = (args.dir.display(), DecimalBytes(bytes));
+        console.note(&format!("pushing {dir} to {type}: {layers}, {total}"));
         Ok(cache.export(&manifest).await?)
     };
     let exported = exported.await;
@@ -100,23 +104,32 @@ fn select(manifest: Manifest, mode: Option<Mode>) -> Result<Manifest> {
 
 impl fmt::Display for Pushed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { directory, names, layers, bytes, export, seconds, .. } = self;
+        let Self {
+            directory,
+            names,
+            layers,
+            bytes,
+            export,
+            seconds,
+            ..
+        } = self;
         write!(f, "pushed {directory}")?;
         if !names.is_empty() {
             write!(f, " as {}", names.join(", "))?;
         }
         write!(
             f,
-            ": {layers} layers, {}; sent {} ({}), {} were there; {} requests, {seconds:.1} s",
+            ": {}, {}; sent {} ({}), {} there before; {}",
+            number(*layers, "layer"),
             DecimalBytes(*bytes),
             export.layers_stored,
             DecimalBytes(export.bytes_stored),
             export.layers_reused,
-            export.requests,
+            number(export.requests as usize, "request"),
         )?;
         if export.retries > 0 {
-            write!(f, ", {} of them again", export.retries)?;
+            write!(f, ", {} of them sent again", export.retries)?;
         }
-        Ok(())
+        write!(f, ", {}", self::seconds(*seconds))
     }
 }

@@ -36,7 +36,9 @@ pub fn find(r#type: &str, folders: &[PathBuf]) -> Result<PathBuf, Misuse> {
     }
     let file = format!("{type}.wasm");
     let mut files = folders.iter().map(|folder| folder.join(&file));
-    files.find(|path| path.is_file()).ok_or_else(|| not_found(r#type, &file, folders))
+    files
+        .find(|path| path.is_file())
+        .ok_or_else(|| not_found(r#type, &file, folders))
 }
 
 /// Every plugin file in the folders, in their order, by name within each.
@@ -45,7 +47,9 @@ pub fn all(folders: &[PathBuf]) -> Vec<PathBuf> {
     for folder in folders {
         let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
         let files = entries.map(|entry| entry.path());
-        let mut files: Vec<_> = files.filter(|path| is_plugin(path) && !found.contains(path)).collect();
+        let mut files: Vec<_> = files
+            .filter(|path| is_plugin(path) && !found.contains(path))
+            .collect();
         files.sort();
         found.extend(files);
     }
@@ -53,7 +57,9 @@ pub fn all(folders: &[PathBuf]) -> Vec<PathBuf> {
 }
 
 fn is_plugin(path: &Path) -> bool {
-    path.extension().is_some_and(|extension| extension == "wasm") && path.is_file()
+    path.extension()
+        .is_some_and(|extension| extension == "wasm")
+        && path.is_file()
 }
 
 fn not_found(r#type: &str, file: &str, folders: &[PathBuf]) -> Misuse {
@@ -86,10 +92,24 @@ mod tests {
 
     #[test]
     fn the_first_folder_that_has_it_counts() {
-        let (empty, one, two) = (folder(&[]), folder(&["a.wasm"]), folder(&["a.wasm", "b.wasm"]));
-        let folders = [empty.path().into(), one.path().into(), two.path().to_owned()];
-        assert_eq!(find("a", &folders).expect("found"), one.path().join("a.wasm"));
-        assert_eq!(find("b", &folders).expect("found"), two.path().join("b.wasm"));
+        let (empty, one, two) = (
+            folder(&[]),
+            folder(&["a.wasm"]),
+            folder(&["a.wasm", "b.wasm"]),
+        );
+        let folders = [
+            empty.path().into(),
+            one.path().into(),
+            two.path().to_owned(),
+        ];
+        assert_eq!(
+            find("a", &folders).expect("found"),
+            one.path().join("a.wasm")
+        );
+        assert_eq!(
+            find("b", &folders).expect("found"),
+            two.path().join("b.wasm")
+        );
     }
 
     #[test]
@@ -97,7 +117,12 @@ mod tests {
         let one = folder(&["azblob.wasm", "notes.txt"]);
         let folders = [one.path().to_owned(), PathBuf::from("/nowhere/plugins")];
         let message = find("s3", &folders).expect_err("none").to_string();
-        for part in ["`s3.wasm`", "/nowhere/plugins", "plugins for `azblob`.", "--plugin"] {
+        for part in [
+            "`s3.wasm`",
+            "/nowhere/plugins",
+            "plugins for `azblob`.",
+            "--plugin",
+        ] {
             assert!(message.contains(part), "{message}");
         }
         assert!(message.contains(&one.path().display().to_string()) && !message.contains("notes"));

@@ -21,7 +21,12 @@ pub fn read_files(
     description: &Description,
 ) -> Result<Vec<(String, String)>, Misuse> {
     let is_known = |name: &str| description.attributes.iter().any(|a| a.name == name);
-    let is_secret = |name: &str| description.attributes.iter().any(|a| a.name == name && a.secret);
+    let is_secret = |name: &str| {
+        description
+            .attributes
+            .iter()
+            .any(|a| a.name == name && a.secret)
+    };
     let mut read = Vec::with_capacity(attributes.len());
     for (name, value) in attributes {
         let secret = name.strip_suffix(SUFFIX).filter(|secret| is_secret(secret));
@@ -30,7 +35,9 @@ pub fn read_files(
             continue;
         };
         if attributes.iter().any(|(other, _)| other == secret) {
-            return Err(Misuse(format!("give either `{secret}` or `{name}`, not both")));
+            return Err(Misuse(format!(
+                "give either `{secret}` or `{name}`, not both"
+            )));
         }
         let contents = read_secret(Path::new(value))
             .map_err(|reason| Misuse(format!("attribute `{name}`: {value}: {reason}")))?;
@@ -45,9 +52,13 @@ fn read_secret(path: &Path) -> Result<String, String> {
     let mut contents = Vec::new();
     // A pipe will do as well, so the length is known only afterwards.
     let file = File::open(path).map_err(unreadable)?;
-    file.take(MAX_BYTES + 1).read_to_end(&mut contents).map_err(unreadable)?;
+    file.take(MAX_BYTES + 1)
+        .read_to_end(&mut contents)
+        .map_err(unreadable)?;
     if contents.len() as u64 > MAX_BYTES {
-        return Err(format!("has more than {MAX_BYTES} bytes, which no secret has"));
+        return Err(format!(
+            "has more than {MAX_BYTES} bytes, which no secret has"
+        ));
     }
     let contents = String::from_utf8(contents).map_err(|_| "is not text".to_owned())?;
     let secret = contents.trim_end_matches(['\r', '\n']);
@@ -87,7 +98,10 @@ mod tests {
     }
 
     fn read(attributes: &[(&str, &str)]) -> Result<Vec<(String, String)>, Misuse> {
-        let owned: Vec<_> = attributes.iter().map(|(n, v)| (n.to_string(), v.to_string())).collect();
+        let owned: Vec<_> = attributes
+            .iter()
+            .map(|(n, v)| (n.to_string(), v.to_string()))
+            .collect();
         read_files(&owned, &description())
     }
 
@@ -100,15 +114,26 @@ mod tests {
         let attributes = read(&[("container", "c"), ("key_file", path)]).expect("read");
         assert_eq!(attributes[1], ("key".into(), "s3cret==".into()));
 
-        let both = read(&[("key", "x"), ("key_file", path)]).expect_err("both").to_string();
+        let both = read(&[("key", "x"), ("key_file", path)])
+            .expect_err("both")
+            .to_string();
         assert!(both.contains("either `key` or `key_file`"), "{both}");
     }
 
     #[test]
     fn what_is_no_secret_comes_from_no_file() {
-        let given = [("container_file", "x"), ("token_file", "x"), ("other_file", "x")];
+        let given = [
+            ("container_file", "x"),
+            ("token_file", "x"),
+            ("other_file", "x"),
+        ];
         let attributes = read(&given).expect("left alone");
-        assert!(attributes.iter().zip(given).all(|(a, g)| (a.0.as_str(), a.1.as_str()) == g));
+        assert!(
+            attributes
+                .iter()
+                .zip(given)
+                .all(|(a, g)| (a.0.as_str(), a.1.as_str()) == g)
+        );
     }
 
     #[test]
@@ -119,8 +144,13 @@ mod tests {
         let missing = folder.path().join("missing");
         for (path, reason) in [(&empty, "is empty"), (&missing, "cannot be read")] {
             let path = path.to_str().expect("text");
-            let message = read(&[("key_file", path)]).expect_err("refused").to_string();
-            assert!(message.contains(path) && message.contains(reason), "{message}");
+            let message = read(&[("key_file", path)])
+                .expect_err("refused")
+                .to_string();
+            assert!(
+                message.contains(path) && message.contains(reason),
+                "{message}"
+            );
         }
     }
 }

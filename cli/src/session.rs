@@ -17,11 +17,7 @@ use crate::{search, secrets};
 pub type OnEvent = Arc<dyn Fn(Event) + Send + Sync>;
 
 /// Loads the plugin for the type of `spec`.
-pub async fn load(
-    spec: &CacheSpec,
-    plugin: &PluginArgs,
-    network: &NetworkArgs,
-) -> Result<Plugin> {
+pub async fn load(spec: &CacheSpec, plugin: &PluginArgs, network: &NetworkArgs) -> Result<Plugin> {
     let folders = search::folders(plugin.folders.plugin_dir.as_deref());
     let path = match &plugin.plugin {
         Some(path) => path.clone(),
@@ -31,7 +27,10 @@ pub async fn load(
     let serves = &plugin.description().r#type;
     if *serves != spec.r#type {
         let (path, wanted) = (path.display(), &spec.r#type);
-        return Err(Misuse(format!("{path} is a plugin for `type={serves}`, not for `type={wanted}`")).into());
+        return Err(Misuse(format!(
+            "{path} is a plugin for `type={serves}`, not for `type={wanted}`"
+        ))
+        .into());
     }
     Ok(plugin)
 }
@@ -57,7 +56,10 @@ pub async fn open(
 pub fn host(network: Option<&NetworkArgs>) -> Result<Host> {
     let http = network.map(http_options).transpose()?.unwrap_or_default();
     let compiled_cache = dirs::cache_dir().map(|cache| cache.join("build-cache").join("compiled"));
-    Ok(Host::new(HostOptions { compiled_cache, http })?)
+    Ok(Host::new(HostOptions {
+        compiled_cache,
+        http,
+    })?)
 }
 
 fn http_options(network: &NetworkArgs) -> Result<HttpOptions> {

@@ -77,7 +77,9 @@ impl Tally {
 /// The blobs of a cache with their sizes, each once, and their sum.
 pub fn blobs(manifest: &Manifest) -> (HashMap<Digest, u64>, u64) {
     let layers = manifest.layers.iter();
-    let blobs: HashMap<_, _> = layers.map(|layer| (layer.blob.clone(), layer.size)).collect();
+    let blobs: HashMap<_, _> = layers
+        .map(|layer| (layer.blob.clone(), layer.size))
+        .collect();
     let bytes = blobs.values().sum();
     (blobs, bytes)
 }
@@ -89,7 +91,11 @@ mod tests {
     fn tally() -> (Tally, [Digest; 2]) {
         let blobs = [Digest::of(b"one"), Digest::of(b"two")];
         let mut tally = Tally::default();
-        tally.add([(blobs[0].clone(), 100), (blobs[1].clone(), 50), (blobs[0].clone(), 100)]);
+        tally.add([
+            (blobs[0].clone(), 100),
+            (blobs[1].clone(), 50),
+            (blobs[0].clone(), 100),
+        ]);
         (tally, blobs)
     }
 

@@ -56,7 +56,11 @@ impl VerifiedContent {
 
     /// What was wrong with the first layer that was found damaged.
     pub fn damage(&self) -> Option<String> {
-        let damage = self.checks.first_damage.lock().unwrap_or_else(PoisonError::into_inner);
+        let damage = self
+            .checks
+            .first_damage
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         damage.clone()
     }
 }
@@ -71,17 +75,27 @@ impl Checks {
             let verdict = checks.layout.verify_blob(&layer).await;
             verdict.map_err(|error| {
                 let text = error.to_string();
-                let mut first = checks.first_damage.lock().unwrap_or_else(PoisonError::into_inner);
+                let mut first = checks
+                    .first_damage
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner);
                 first.get_or_insert_with(|| text.clone());
                 text
             })
         });
-        task.map(|ended| ended.unwrap_or_else(|error| Err(error.to_string()))).boxed().shared()
+        task.map(|ended| ended.unwrap_or_else(|error| Err(error.to_string())))
+            .boxed()
+            .shared()
     }
 }
 
 impl Content for VerifiedContent {
-    fn read(&self, blob: &Digest, offset: u64, length: u64) -> BoxStream<'static, io::Result<Bytes>> {
+    fn read(
+        &self,
+        blob: &Digest,
+        offset: u64,
+        length: u64,
+    ) -> BoxStream<'static, io::Result<Bytes>> {
         let Some((layer, verdict)) = self.layers.get(blob) else {
             let error = format!("{blob} is no layer of this cache");
             return stream::iter([Err(io::Error::new(io::ErrorKind::NotFound, error))]).boxed();

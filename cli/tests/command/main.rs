@@ -1,0 +1,9 @@
+//! The command as its users meet it: the built program, the built components,
+//! and a store that checks signatures.
+
+mod misuse;
+mod plugins;
+mod pull;
+mod push;
+mod stopping;
+mod world;
