@@ -81,12 +81,8 @@ impl<'a> Server<'a> {
             let (bytes, outcome) = content::read(&layer.blob, 0, layer.size);
             match self.send(&request, Some(bytes)).await {
                 Ok(answer) => self.stored(&request, answer),
-                // The stream ended too soon, and the host knows why.
-                Err(Failure::ShortBody) => Err(Failure::Final(match outcome.await {
-                    Err(error) => error,
-                    Ok(()) => Error::Content(format!("{} has another size", layer.blob)),
-                })),
-                Err(failure) => Err(failure),
+                // Perhaps the stream ended too soon, and the host knows why.
+                Err(failure) => Err(outcome.await.map_or_else(Failure::Final, |()| failure)),
             }
         };
         self.persist(store_once).await?;

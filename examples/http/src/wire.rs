@@ -65,8 +65,6 @@ pub(crate) enum Failure {
         /// What the server asks for.
         wait: Option<Duration>,
     },
-    /// The body had fewer bytes than its length said.
-    ShortBody,
     /// Another would fail as well.
     Final(Error),
 }
@@ -87,7 +85,6 @@ impl Server<'_> {
                     reason,
                     wait,
                 }) => (request, reason, wait),
-                Err(Failure::ShortBody) => return Err(Error::Content("a body broke off".into())),
                 Err(Failure::Final(error)) => return Err(error),
             };
             if tried == TRIES {
@@ -131,7 +128,6 @@ impl Server<'_> {
                     "the host allows no request to {authority}"
                 )))
             }
-            ErrorCode::HttpRequestBodySize(_) => Failure::ShortBody,
             code => Failure::Passing {
                 request: self.describe(request),
                 reason: why(&code),
