@@ -111,7 +111,8 @@ impl<'a> Server<'a> {
         answer.map(drop).ok_or_else(|| {
             let request = self.describe(request);
             Failure::Final(Error::Other(format!(
-                "{request}: the server has no such folder"
+                "{request}: the server has no such place; check `url`, and make blobs/sha256 and \
+                 manifests below it"
             )))
         })
     }
