@@ -53,6 +53,7 @@ pub fn run(project: &Project) -> Result<()> {
     let summary = build_cache.run_for_json(&["push", "--json", "--to", &backend, CACHE])?;
     let sent = summary["layers_stored"].as_u64();
     ensure!(sent == Some(0), "the second push sent layers: {summary}");
+    println!("Nothing but the manifest was written.");
 
     tell("3. Pull, into a directory that is not there yet");
     let pulled_name = project.show(&pulled).to_string();
@@ -84,7 +85,8 @@ docker buildx build --cache-from type=local,src=cache --cache-to type=local,dest
 {dist}/build-cache push --to $REMOTE cache-new
 
 The first pull finds nothing, and says so; from then on the build starts from
-what the last one stored, on whatever machine it runs.
+what the last one stored, on whatever machine it runs. README.md has this as a
+GitHub Actions workflow.
 "
     )
 }
