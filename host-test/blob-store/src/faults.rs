@@ -136,12 +136,12 @@ pub enum Action {
     Refuse,
     /// The connection is closed in the middle of the request's body.
     CutRequest {
-        /// How many bytes of the body are read before.
+        /// How many bytes of the body are read before, or a little more.
         after: u64,
     },
     /// Reading the request's body pauses.
     StallRequest {
-        /// How many bytes of the body are read before.
+        /// How many bytes of the body are read before, or a little more.
         after: u64,
         /// How long, in milliseconds.
         ms: u64,
@@ -150,7 +150,7 @@ pub enum Action {
     LoseAnswer,
     /// The connection is closed in the middle of the answer's body.
     CutResponse {
-        /// How many bytes of the body are sent before.
+        /// How many bytes of the body are sent before; fewer, if the client reads none for a while.
         after: u64,
     },
     /// Sending the answer's body pauses.

@@ -120,7 +120,7 @@ async fn an_answer_may_be_cut_in_its_body() {
     store.put_blob("cache", "one", &noise(300_000)).unwrap();
     store
         .faults()
-        .push(Fault::new(Action::CutResponse { after: 100_000 }));
+        .push(Fault::new(Action::CutResponse { after: 10_000 }));
     let mut answer = client.send("GET", "cache/one", &[], "").await.unwrap();
     assert_eq!(answer.headers()["content-length"], "300000");
     let mut arrived = Vec::new();
@@ -131,7 +131,7 @@ async fn an_answer_may_be_cut_in_its_body() {
         }
     };
     assert!(
-        arrived == noise(300_000)[..100_000],
+        arrived == noise(300_000)[..10_000],
         "{} bytes, {error}",
         arrived.len()
     );
@@ -154,11 +154,9 @@ async fn bodies_may_pause() {
     let begin = Instant::now();
     client.put("one", &bytes).await;
     assert!(begin.elapsed() >= Duration::from_millis(150));
-    let mut answer = client.send("GET", "cache/one", &[], "").await.unwrap();
-    assert_eq!(answer.chunk().await.unwrap().unwrap().len(), 1000);
     let begin = Instant::now();
-    assert!(answer.bytes().await.unwrap() == bytes[1000..]);
-    assert!(begin.elapsed() >= Duration::from_millis(100));
+    assert!(client.get("one").await == bytes);
+    assert!(begin.elapsed() >= Duration::from_millis(150));
 }
 
 #[tokio::test]
