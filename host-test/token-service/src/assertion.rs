@@ -8,7 +8,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 
-use crate::clients::{Credential, Registered};
+use crate::clients::{Algorithm, Credential, Registered};
 use crate::jwt::Jwt;
 use crate::keys::RsaKey;
 use crate::refusal::Refusal;
@@ -31,7 +31,7 @@ pub(crate) struct Presented<'a> {
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Proven {
     /// Signed by a certificate; the id may serve once.
-    Certificate { jti: String },
+    Certificate { algorithm: Algorithm, jti: String },
     /// Made by a trusted issuer.
     Federated,
     /// The text that was agreed on.
@@ -56,14 +56,18 @@ impl Presented<'_> {
     }
 
     fn check_own(&self, jwt: &Jwt<'_>, credentials: &[Credential]) -> Result<Proven, Refusal> {
-        if jwt.header("alg") != Some("PS256") {
-            return Err(Refusal::request(
-                50_027,
-                "JWT token is invalid or malformed: an assertion that a certificate signs has alg PS256 here.",
-            ));
-        }
+        let algorithm = match jwt.header("alg") {
+            Some("PS256") => Algorithm::Ps256,
+            Some("RS256") => Algorithm::Rs256,
+            _ => {
+                return Err(Refusal::request(
+                    50_027,
+                    "JWT token is invalid or malformed: its alg is neither PS256 nor RS256.",
+                ));
+            }
+        };
         let certificate = named_certificate(jwt, credentials)?;
-        if !certificate.verifies(jwt.signed, &jwt.signature) {
+        if !certificate.verifies(algorithm, jwt.signed, &jwt.signature) {
             return Err(Refusal::client(
                 700_027,
                 "Client assertion failed signature validation.",
@@ -93,6 +97,7 @@ impl Presented<'_> {
             Refusal::request(50_027, "JWT token is invalid or malformed: it has no jti.")
         })?;
         Ok(Proven::Certificate {
+            algorithm,
             jti: jti.to_owned(),
         })
     }
@@ -147,24 +152,22 @@ impl Presented<'_> {
     }
 
     fn check_time(&self, jwt: &Jwt<'_>) -> Result<(), Refusal> {
-        let expired = jwt
-            .time("exp")
-            .is_none_or(|exp| self.now >= exp + CLOCK_SKEW);
-        let early = jwt
-            .time("nbf")
-            .is_some_and(|nbf| self.now + CLOCK_SKEW < nbf);
-        if expired || early {
-            return Err(Refusal::client(
-                700_024,
-                format!(
-                    "Client assertion is not within its valid time range. Current time: {}, from: {:?}, to: {:?} (Unix seconds).",
-                    self.now,
-                    jwt.time("nbf"),
-                    jwt.time("exp")
-                ),
-            ));
+        let (from, to) = (jwt.time("nbf"), jwt.time("exp"));
+        let expired = to.is_none_or(|to| self.now >= to.saturating_add(CLOCK_SKEW));
+        let early = from.is_some_and(|from| self.now + CLOCK_SKEW < from);
+        if !expired && !early {
+            return Ok(());
         }
-        Ok(())
+        let show = |time: Option<u64>| time.map_or("not given".to_owned(), |time| time.to_string());
+        Err(Refusal::client(
+            700_024,
+            format!(
+                "Client assertion is not within its valid time range. Current time: {}, not before: {}, expires: {}, in Unix seconds.",
+                self.now,
+                show(from),
+                show(to)
+            ),
+        ))
     }
 }
 

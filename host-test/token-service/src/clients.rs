@@ -9,7 +9,7 @@ use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use ring::digest::{SHA1_FOR_LEGACY_USE_ONLY, SHA256, digest};
 use rustls::pki_types::CertificateDer;
 use webpki::EndEntityCert;
-use webpki::ring::RSA_PSS_2048_8192_SHA256_LEGACY_KEY;
+use webpki::ring::{RSA_PKCS1_2048_8192_SHA256, RSA_PSS_2048_8192_SHA256_LEGACY_KEY};
 
 use crate::random;
 use crate::secret::Secret;
@@ -19,7 +19,7 @@ use crate::secret::Secret;
 pub enum Credential {
     /// A client secret.
     Secret(Secret),
-    /// A certificate that signs an assertion with PS256.
+    /// A certificate that signs an assertion.
     Certificate {
         /// The certificate in DER. Its key is RSA of 2,048 bits or more.
         der: Vec<u8>,
@@ -88,6 +88,13 @@ impl Clients {
     }
 }
 
+/// How an assertion is signed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Algorithm {
+    Ps256,
+    Rs256,
+}
+
 /// A certificate that a client registered.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Registered<'a> {
@@ -110,12 +117,16 @@ impl Registered<'_> {
         )
     }
 
-    /// Whether its key made a PS256 signature.
-    pub fn verifies(&self, message: &[u8], signature: &[u8]) -> bool {
+    /// Whether its key made a signature.
+    pub fn verifies(&self, algorithm: Algorithm, message: &[u8], signature: &[u8]) -> bool {
         let der = CertificateDer::from(self.der);
+        let algorithm = match algorithm {
+            Algorithm::Ps256 => RSA_PSS_2048_8192_SHA256_LEGACY_KEY,
+            Algorithm::Rs256 => RSA_PKCS1_2048_8192_SHA256,
+        };
         EndEntityCert::try_from(&der).is_ok_and(|certificate| {
             certificate
-                .verify_signature(RSA_PSS_2048_8192_SHA256_LEGACY_KEY, message, signature)
+                .verify_signature(algorithm, message, signature)
                 .is_ok()
         })
     }

@@ -2,7 +2,7 @@
 //! Entra finds them: the request's form, the tenant, the client, the proof, the scope.
 
 use crate::assertion::{Presented, Proven};
-use crate::clients::{Clients, Credential};
+use crate::clients::{Algorithm, Clients, Credential};
 use crate::form::Form;
 use crate::keys::RsaKey;
 use crate::refusal::Refusal;
@@ -28,8 +28,10 @@ pub(crate) const DISCOVERY_PATH: &str = "/v2.0/.well-known/openid-configuration"
 pub enum Proof {
     /// A client secret.
     Secret,
-    /// An assertion that a registered certificate signed.
+    /// An assertion that a registered certificate signed with PS256.
     Certificate,
+    /// The same with RS256, as Azure's Python SDK still does. Entra takes both.
+    LegacyCertificate,
     /// An assertion that a trusted issuer signed.
     Federated,
     /// An assertion of the text that was agreed on.
@@ -70,19 +72,20 @@ impl TokenRequest<'_> {
         let proof = match grant_type {
             "client_credentials" if form.get("client_assertion").is_some() => {
                 let proven = self.check_assertion(form, client_id, credentials)?;
-                if let Proven::Certificate { jti } = &proven
-                    && !clients.use_assertion(client_id, jti)
-                {
-                    // Microsoft names no number for this.
-                    return Err(Refusal::client(
-                        50_012,
-                        "Authentication failed: this assertion's jti was used before.",
-                    ));
-                }
                 match proven {
-                    Proven::Certificate { .. } => Proof::Certificate,
-                    Proven::Federated => Proof::Federated,
                     Proven::Text => Proof::Assertion,
+                    Proven::Federated => Proof::Federated,
+                    // Microsoft names no number for this.
+                    Proven::Certificate { jti, .. } if !clients.use_assertion(client_id, &jti) => {
+                        return Err(Refusal::client(
+                            50_012,
+                            "Authentication failed: this assertion's jti was used before.",
+                        ));
+                    }
+                    Proven::Certificate { algorithm, .. } => match algorithm {
+                        Algorithm::Ps256 => Proof::Certificate,
+                        Algorithm::Rs256 => Proof::LegacyCertificate,
+                    },
                 }
             }
             "client_credentials" => {

@@ -38,9 +38,12 @@ impl<'a> Jwt<'a> {
         self.claims.get(name)?.as_str()
     }
 
-    /// A time among the claims, in Unix seconds.
+    /// A time among the claims, in whole Unix seconds. Azure's Python SDK writes fractions, as RFC
+    /// 7519 allows.
     pub fn time(&self, name: &str) -> Option<u64> {
-        self.claims.get(name)?.as_u64()
+        let value = self.claims.get(name)?;
+        let whole = |seconds: f64| (seconds >= 0.0).then_some(seconds as u64);
+        value.as_u64().or_else(|| value.as_f64().and_then(whole))
     }
 }
 
@@ -70,7 +73,7 @@ mod tests {
     fn what_was_put_together_is_taken_apart_again() {
         let text = compose(
             &json!({"alg": "x"}),
-            &json!({"exp": 7, "sub": "me"}),
+            &json!({"exp": 7.5, "sub": "me"}),
             |_| vec![1, 2],
         );
         let jwt = Jwt::parse(&text).unwrap();

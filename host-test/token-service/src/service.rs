@@ -6,7 +6,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
-use http::header::{CACHE_CONTROL, CONTENT_TYPE, HOST, HeaderName, WWW_AUTHENTICATE};
+use http::header::{
+    AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, HOST, HeaderName, WWW_AUTHENTICATE,
+};
 use http::request::Parts;
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full, Limited};
@@ -110,6 +112,9 @@ impl Service {
         let plan = self.script.plan(endpoint);
         tokio::time::sleep(plan.delay).await;
         let mut seen = Seen::new(endpoint, parts.method.as_str(), parts.uri.path());
+        if let Ok(body) = &body {
+            self.note_presented(endpoint, &parts, body, &mut seen);
+        }
         if plan.close {
             self.record.see(seen);
             return Err(Closed);
@@ -131,6 +136,27 @@ impl Service {
         seen.status = Some(answer.status().as_u16());
         self.record.see(seen);
         Ok(answer)
+    }
+
+    /// Records what a client presents, also where the script answers in the place of the service.
+    fn note_presented(&self, endpoint: Endpoint, parts: &Parts, body: &[u8], seen: &mut Seen) {
+        let authorization = parts.headers.get(AUTHORIZATION);
+        if let Some((_, secret)) =
+            authorization.and_then(|value| value.to_str().ok()?.split_once(' '))
+        {
+            self.record.keep_secret(Secret::new(secret));
+        }
+        if endpoint != Endpoint::Token {
+            return;
+        }
+        let Ok(form) = Form::parse(body) else { return };
+        seen.client_id = form.get("client_id").map(str::to_owned);
+        seen.assertion_sha256 = form.get("client_assertion").map(fingerprint);
+        for name in ["client_secret", "client_assertion", "password"] {
+            if let Some(presented) = form.get(name) {
+                self.record.keep_secret(Secret::new(presented));
+            }
+        }
     }
 
     fn perform(&self, door: Door, endpoint: Endpoint, call: &mut Call<'_>) -> Answer {
@@ -161,13 +187,6 @@ impl Service {
         let form = call.form().map_err(|name| {
             Refusal::request(90_100, format!("The parameter '{name}' is duplicated."))
         })?;
-        call.seen.client_id = form.get("client_id").map(str::to_owned);
-        call.seen.assertion_sha256 = form.get("client_assertion").map(fingerprint);
-        for name in ["client_secret", "client_assertion", "password"] {
-            if let Some(presented) = form.get(name) {
-                self.record.keep_secret(Secret::new(presented));
-            }
-        }
         let path = call.parts.uri.path();
         let request = TokenRequest {
             tenant: &self.tenant,

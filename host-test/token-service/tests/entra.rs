@@ -3,9 +3,10 @@
 mod common;
 
 use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE};
 use common::{APP, Harness, error_code, header, json_of, sign, sign_with};
 use reqwest::{Certificate, Client};
+use ring::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
 use ring::signature::RSA_PKCS1_SHA256;
 use serde_json::{Value, json};
 use token_service::{
@@ -186,7 +187,8 @@ async fn an_assertion_with_anything_wrong_is_refused() {
         assert_eq!(error_code(request).await, expected, "{name} {wrong}");
     }
     for (name, wrong, expected) in [
-        ("alg", json!("RS256"), (400, 50_027)),
+        ("alg", json!("RS256"), (401, 700_027)),
+        ("alg", json!("none"), (400, 50_027)),
         ("x5t#S256", json!("AAAA"), (401, 700_027)),
         ("x5t#S256", Value::Null, (401, 700_027)),
     ] {
@@ -203,6 +205,19 @@ async fn an_assertion_with_anything_wrong_is_refused() {
     let forged = sign(&stranger, &header, &claims);
     let request = harness.assertion_request(&forged);
     assert_eq!(error_code(request).await, (401, 700_027));
+}
+
+#[tokio::test]
+async fn an_assertion_of_the_older_kind_is_told_apart() {
+    let (harness, certificate) = with_certificate(false);
+    let sha1 = digest(&SHA1_FOR_LEGACY_USE_ONLY, certificate.der());
+    let header = json!({"alg": "RS256", "typ": "JWT", "x5t": URL_SAFE.encode(sha1)});
+    let claims = harness.claims("1");
+    let assertion = sign_with(&RSA_PKCS1_SHA256, &certificate, &header, &claims);
+    let answer = harness.assertion_request(&assertion).send().await.unwrap();
+    assert_eq!(harness.owner(answer).await, APP);
+    let proof = harness.service.seen()[0].proof;
+    assert_eq!(proof, Some(Proof::LegacyCertificate));
 }
 
 #[tokio::test]

@@ -37,6 +37,20 @@ async fn a_client_is_throttled_and_then_served() {
 }
 
 #[tokio::test]
+async fn what_a_client_presents_is_noted_also_where_the_script_answers() {
+    let harness = harness();
+    harness.service.fault(Fault::new(Action::status(500)));
+    let assertion = harness.assertion_request("an assertion");
+    assert_eq!(assertion.send().await.unwrap().status(), 500);
+    let seen = &harness.service.seen()[0];
+    assert_eq!(seen.client_id.as_deref(), Some(APP));
+    assert!(seen.assertion_sha256.is_some());
+    assert_eq!((seen.proof, seen.status), (None, Some(500)));
+    let secrets = harness.service.secrets();
+    assert!(secrets.contains(&Secret::new("an assertion")));
+}
+
+#[tokio::test]
 async fn an_answer_can_be_anything_but_a_token() {
     let harness = harness();
     let elsewhere = "https://elsewhere.test/";
