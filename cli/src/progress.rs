@@ -18,6 +18,12 @@ const MOST_BARS: usize = 8;
 /// A smaller layer is gone before anybody has read its bar.
 const LEAST_BYTES_FOR_A_BAR: u64 = 1 << 20;
 
+/// The bar of the whole transfer.
+const TOTAL: &str = "{prefix:>22} [{bar:30}] {decimal_bytes}/{decimal_total_bytes}, \
+                     {decimal_bytes_per_sec}, {eta} left";
+/// The bar of a layer.
+const LAYER: &str = "{prefix:>22} [{bar:30}] {decimal_bytes}/{decimal_total_bytes}";
+
 /// Shows one transfer.
 pub struct Progress {
     console: Console,
@@ -168,8 +174,6 @@ impl Progress {
 
 impl Bars {
     fn new(console: &Console, doing: &'static str) -> Self {
-        const TOTAL: &str = "{prefix:>22} [{bar:30}] {decimal_bytes}/{decimal_total_bytes}, \
-                             {decimal_bytes_per_sec}, {eta} left";
         let total = console.bars().add(ProgressBar::new(0));
         total.set_style(style(TOTAL));
         total.set_prefix(doing);
@@ -180,7 +184,6 @@ impl Bars {
     }
 
     fn begin(&mut self, console: &Console, blob: &Digest, size: u64) {
-        const LAYER: &str = "{prefix:>22} [{bar:30}] {decimal_bytes}/{decimal_total_bytes}";
         if size < LEAST_BYTES_FOR_A_BAR || self.layers.len() >= MOST_BARS {
             return;
         }
@@ -238,10 +241,7 @@ mod tests {
 
     #[test]
     fn the_templates_of_the_bars_are_well_formed() {
-        let blob = Digest::of(b"layer");
-        assert_eq!(short(&blob).len(), "sha256:".len() + 12);
-        for template in ["{prefix:>22} [{bar:30}] {decimal_bytes}/{decimal_total_bytes}"] {
-            assert!(ProgressStyle::with_template(template).is_ok());
-        }
+        assert!(ProgressStyle::with_template(TOTAL).is_ok());
+        assert!(ProgressStyle::with_template(LAYER).is_ok());
     }
 }
