@@ -1,10 +1,7 @@
 //! Entra's token endpoint, as a plain client sees it.
 
-mod common;
-
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE};
-use common::{APP, Harness, error_code, header, json_of, sign, sign_with};
 use reqwest::{Certificate, Client};
 use ring::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
 use ring::signature::RSA_PKCS1_SHA256;
@@ -12,6 +9,8 @@ use serde_json::{Value, json};
 use token_service::{
     ClientCertificate, Credential, Endpoint, Options, Proof, Secret, TokenService,
 };
+
+use crate::common::{APP, Harness, JWT_BEARER, error_code, header, json_of, now, sign, sign_with};
 
 fn with_secret(secret: &str) -> Harness {
     let harness = Harness::start();
@@ -40,7 +39,7 @@ async fn a_client_with_its_secret_gets_a_token() {
     assert_eq!(answer.get("refresh_in"), None);
 
     let token = answer["access_token"].as_str().unwrap();
-    let claims = harness.service.verifier().verify(token, common::now());
+    let claims = harness.service.verifier().verify(token, now());
     let claims = claims.unwrap();
     assert_eq!(claims.aud, "https://storage.azure.com");
     assert_eq!(claims.tid, harness.service.tenant());
@@ -69,7 +68,7 @@ async fn a_refusal_has_entras_number() {
         (
             vec![
                 ("client_assertion", "x"),
-                ("client_assertion_type", common::JWT_BEARER),
+                ("client_assertion_type", JWT_BEARER),
             ],
             (400, 50_027),
         ),
@@ -168,7 +167,7 @@ fn with(mut value: Value, name: &str, field: Value) -> Value {
 #[tokio::test]
 async fn an_assertion_with_anything_wrong_is_refused() {
     let (harness, certificate) = with_certificate(false);
-    let now = common::now();
+    let current = now();
     let (header, claims) = (header(&certificate), harness.claims("1"));
     let other_endpoint = harness.token_endpoint().replace("/token", "/authorize");
     for (name, wrong, expected) in [
@@ -176,9 +175,9 @@ async fn an_assertion_with_anything_wrong_is_refused() {
         ("aud", Value::Null, (401, 700_023)),
         ("sub", json!("other"), (401, 700_021)),
         ("iss", json!("other"), (401, 700_211)),
-        ("exp", json!(now - 301), (401, 700_024)),
+        ("exp", json!(current - 301), (401, 700_024)),
         ("exp", Value::Null, (401, 700_024)),
-        ("nbf", json!(now + 400), (401, 700_024)),
+        ("nbf", json!(current + 400), (401, 700_024)),
         ("jti", Value::Null, (400, 50_027)),
     ] {
         let claims = with(claims.clone(), name, wrong.clone());

@@ -1,11 +1,10 @@
 //! What the script does to a client, and what a store is told of a token.
 
-mod common;
-
 use std::time::{Duration, Instant};
 
-use common::{APP, Harness, error_code, json_of, now};
 use token_service::{Action, BadToken, Credential, Endpoint, Fault, Secret};
+
+use crate::common::{APP, Harness, error_code, json_of, now};
 
 fn harness() -> Harness {
     let harness = Harness::start();

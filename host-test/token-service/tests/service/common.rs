@@ -1,8 +1,5 @@
 //! A service and a plain client in front of it.
 
-// Each test file uses its own part of this.
-#![allow(dead_code)]
-
 use std::collections::BTreeMap;
 
 use base64::Engine as _;

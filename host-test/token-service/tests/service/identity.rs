@@ -1,12 +1,11 @@
 //! The managed identities' endpoints and GitHub's, as a plain client sees them.
 
-mod common;
-
-use common::{APP, Harness, encode, error_code, json_of, variable};
 use reqwest::header::WWW_AUTHENTICATE;
 use reqwest::{Client, Method, RequestBuilder};
 use ring::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
 use token_service::{Credential, Endpoint, ExpiresOn, GITHUB_ISSUER, Options, Proof};
+
+use crate::common::{APP, Harness, encode, error_code, json_of, variable};
 
 const RESOURCE: &str = "https://storage.azure.com";
 
