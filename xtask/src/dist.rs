@@ -12,8 +12,8 @@ use crate::project::Project;
 
 /// Has cargo unite the features of dependencies as it does for tests, where
 /// the dev-dependencies count. Without it wasmtime would be compiled once for
-/// the programs and once for the tests. No package has an example of this
-/// kind, so it adds nothing else; and what is handed out is what was tested.
+/// the programs and once for the tests. The few examples are built by the way;
+/// and what is handed out is of the same parts as what was tested.
 pub const LIKE_TESTS: &str = "--examples";
 
 /// The programs of the release build.
