@@ -38,7 +38,7 @@ pub fn run(project: &Project, extent: Extent) -> Result<()> {
     steps.run("lints", || {
         let mut cargo = project.cargo();
         cargo.args(["clippy", "--release", "--workspace", "--all-targets"]);
-        process::run(cargo.args(["--", "--deny", "warnings"]))
+        process::run(cargo.args(["--keep-going", "--", "--deny", "warnings"]))
     })?;
     steps.run("documentation", || {
         let mut cargo = project.cargo();
