@@ -7,8 +7,9 @@
 //! up its own layers and names, so that cases can run side by side on one
 //! store, and leaves what it stored behind.
 //!
-//! A few cases need to reach into the store past the backend ([`BackDoor`]);
-//! where there is none they end with [`NotRun`](crate::NotRun).
+//! A few cases need to reach into the store past the backend ([`BackDoor`]), or
+//! a store that can list; where there is none they end with
+//! [`NotRun`].
 
 mod inventory;
 mod losses;

@@ -1,6 +1,6 @@
 //! The one error type of the harness: what was expected, and what was seen.
 
-use build_cache_host::{Error, Event};
+use build_cache_host::Error;
 
 /// What a check comes to.
 pub type Outcome<T = ()> = Result<T, Failure>;
@@ -45,6 +45,9 @@ pub enum NotRun {
     /// A way into the store past the backend.
     #[error("it needs a way into the store past the backend")]
     NoBackDoor,
+    /// The store's own list of what it holds.
+    #[error("it needs a store that can list what it holds")]
+    NoListing,
 }
 
 /// Fails the check with a text unless a condition holds.
@@ -56,11 +59,3 @@ macro_rules! ensure {
     };
 }
 pub(crate) use ensure;
-
-/// The place of an event among others, or a failure that names it.
-pub(crate) fn position(events: &[Event], wanted: &Event) -> Outcome<usize> {
-    events
-        .iter()
-        .position(|event| event == wanted)
-        .ok_or_else(|| Failure::Broken(format!("there was no event {wanted:?}")))
-}

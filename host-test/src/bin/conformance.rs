@@ -46,7 +46,22 @@ async fn main() -> ExitCode {
 async fn run(arguments: Arguments) -> Outcome<bool> {
     let host = Host::new(HostOptions::default())?;
     let plugin = host.load(&arguments.plugin).await?;
-    let subject = Subject::new(plugin, arguments.attributes.attributes);
+    let CacheSpec {
+        r#type, attributes, ..
+    } = arguments.attributes;
+    if r#type != plugin.description().r#type {
+        return Err(Failure::Broken(format!(
+            "{} is no backend for type={type} but for type={}",
+            plugin.name(),
+            plugin.description().r#type
+        )));
+    }
+    if attributes.iter().any(|(name, _)| name == "name") {
+        return Err(Failure::Broken(
+            "leave `name` out of --attributes: the cases make up their own".to_owned(),
+        ));
+    }
+    let subject = Subject::new(plugin, attributes);
 
     let chosen = CASES
         .iter()

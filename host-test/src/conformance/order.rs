@@ -6,7 +6,7 @@ use build_cache_host::Event;
 use futures::try_join;
 
 use super::{Subject, check_same};
-use crate::failure::{ensure, position};
+use crate::failure::ensure;
 use crate::sample::{Sample, unique};
 use crate::{Failure, Outcome};
 
@@ -75,4 +75,12 @@ pub(super) async fn a_reader_never_sees_a_cache_without_its_layers(subject: &Sub
     try_join!(write, watch)?;
     let last = super::load(&subject.open_to_read(&[&name]).await?).await?;
     check_same(&last.manifest, &samples[4].manifest)
+}
+
+/// The place of an event among others, or a failure that names it.
+fn position(events: &[Event], wanted: &Event) -> Outcome<usize> {
+    events
+        .iter()
+        .position(|event| event == wanted)
+        .ok_or_else(|| Failure::Broken(format!("there was no event {wanted:?}")))
 }

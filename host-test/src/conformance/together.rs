@@ -4,9 +4,9 @@ use futures::future::try_join_all;
 use futures::try_join;
 
 use super::{Subject, check_holds, load, read};
-use crate::Outcome;
 use crate::failure::ensure;
 use crate::sample::{Sample, unique};
+use crate::{Failure, Outcome};
 
 pub(super) async fn overlapping_exports_from_several_instances_all_succeed(
     subject: &Subject,
@@ -45,10 +45,10 @@ pub(super) async fn calls_of_every_kind_run_side_by_side_in_one_instance(
         reads
     )?;
     for mut imported in imports {
-        let loaded = match imported.pop() {
-            Some(one) => one.outcome?,
-            None => continue_without(&name)?,
-        };
+        let one = imported.pop().ok_or_else(|| {
+            Failure::Broken(format!("{name} was gone while it was being replaced"))
+        })?;
+        let loaded = one.outcome?;
         ensure!(
             loaded.missing.is_empty()
                 && [&base.manifest, &exported.manifest].contains(&&loaded.manifest),
@@ -86,11 +86,4 @@ pub(super) async fn a_layer_can_be_read_many_times_at_once(subject: &Subject) ->
     });
     try_join_all(reads).await?;
     Ok(())
-}
-
-/// A name that was stored may not be gone for a moment while it is replaced.
-fn continue_without<T>(name: &str) -> Outcome<T> {
-    Err(crate::Failure::Broken(format!(
-        "{name} was gone while it was being replaced"
-    )))
 }

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use blob_store::{Action, Fault, OperationKind, RunningStore};
-use build_cache_host::{Cache, Digest, Error, OpenOptions, Registry};
+use build_cache_host::{Cache, Digest, Error, Fetch, FetchOptions, OpenOptions, Registry};
 use host_test::conformance::Subject;
 use host_test::sample::Sample;
 
@@ -234,5 +234,27 @@ fn a_cache_that_buildkit_would_choke_on_is_not_stored() {
             cache.export(&bad.manifest).await.expect_err("a refusal");
         }
         assert_eq!(store.stats().of(OperationKind::PutBlob), 0);
+    });
+}
+
+/// Linux has a file for it: every write there finds no space left.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_full_disk_is_said_with_the_file() {
+    const FULL: &str = "/dev/full";
+    run(async {
+        let subject = azblob_on(&blob_store()).await;
+        let sample = Sample::of_sizes([1000]);
+        subject.store("app", &sample).await.expect("an export");
+        let cache = subject.open_to_read(&["app"]).await.expect("open");
+        let file = std::fs::File::options().read(true).write(true).open(FULL);
+        let (file, layer) = (file.expect("the file"), &sample.manifest.layers[0]);
+        let fetch = Fetch::new(cache, FetchOptions::default());
+        let fetched = fetch
+            .layer(&layer.blob, layer.size, file, FULL.as_ref(), &|_| ())
+            .await;
+        let error = fetched.expect_err("no space");
+        assert!(matches!(error, Error::File { .. }), "{error:?}");
+        assert!(error.to_string().contains(FULL), "{error}");
     });
 }

@@ -90,7 +90,7 @@ fn an_instance_that_wants_too_much_memory_ends_alone() {
         let other = open_with_grants(&azblob, &attributes, Grants::default()).await;
         let other = other.expect("the other cache");
 
-        let slow = Fault::new(Action::Delay { ms: 1500 }).on(OperationKind::GetBlob);
+        let slow = Fault::new(Action::Delay { ms: 4000 }).on(OperationKind::GetBlob);
         store.faults().push(slow);
         let spawn_import = |cache: &build_cache_host::Cache| {
             let cache = cache.clone();

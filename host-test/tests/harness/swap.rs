@@ -64,7 +64,7 @@ fn no_call_is_lost_while_backends_are_swapped() {
 
         let call = async |number: usize| {
             let cache = live.get().await?;
-            if number % 2 == 0 {
+            if number.is_multiple_of(2) {
                 cache.export(&sample.manifest).await.map(drop)
             } else {
                 cache.import().await.map(drop)
@@ -107,7 +107,7 @@ fn a_call_that_runs_finishes_on_the_old_backend_and_new_ones_take_the_new() {
         store
             .create_container("buildkit-cache")
             .expect("a container");
-        let slow = Fault::new(Action::Delay { ms: 1000 }).on(OperationKind::PutBlob);
+        let slow = Fault::new(Action::Delay { ms: 3000 }).on(OperationKind::PutBlob);
         store.faults().push(slow.times(1));
 
         let old = live.get().await.expect("the old one");
