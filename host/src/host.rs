@@ -135,4 +135,3 @@ fn start_ticking(engine: &Engine) -> std::io::Result<()> {
         })?;
     Ok(())
 }
-
