@@ -13,12 +13,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut arguments = std::env::args().skip(1);
     let path = arguments.next().ok_or("usage: load PLUGIN NAME=VALUE…")?;
     let attributes: Vec<_> = arguments
-        .filter_map(|a| {
-            Some(
-                a.split_once('=')
-                    .map(|(n, v)| (n.to_owned(), v.to_owned()))?,
-            )
-        })
+        .filter_map(|a| a.split_once('=').map(|(n, v)| (n.to_owned(), v.to_owned())))
         .collect();
 
     let compiled = tempfile::tempdir()?;

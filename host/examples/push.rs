@@ -14,12 +14,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         arguments.next().ok_or(usage)?,
     );
     let attributes: Vec<_> = arguments
-        .filter_map(|a| {
-            Some(
-                a.split_once('=')
-                    .map(|(n, v)| (n.to_owned(), v.to_owned()))?,
-            )
-        })
+        .filter_map(|a| a.split_once('=').map(|(n, v)| (n.to_owned(), v.to_owned())))
         .collect();
 
     let layout = Layout::open(directory).await?;
