@@ -34,12 +34,23 @@ impl Project {
 
     /// Cargo, in the top folder: the one that runs this program, so that every
     /// build is by one toolchain.
+    ///
+    /// `cargo run` told this program about its own package by variables. They
+    /// are taken away: ring's build script looks at some of them, and ring and
+    /// all that needs it would be compiled again whenever someone alternates
+    /// between `cargo xtask` and a plain `cargo`.
     pub fn cargo(&self) -> Command {
         let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
         let mut command = Command::new(cargo);
         command
             .current_dir(&self.root)
             .env("CARGO_TARGET_DIR", self.build_folder());
+        for (name, _) in std::env::vars_os() {
+            let text = name.to_string_lossy();
+            if text.starts_with("CARGO_PKG_") || text.starts_with("CARGO_MANIFEST_") {
+                command.env_remove(&name);
+            }
+        }
         command
     }
 
