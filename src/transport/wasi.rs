@@ -280,6 +280,7 @@ fn classify(code: &http::ErrorCode) -> TransportError {
     match code {
         HttpRequestDenied | DestinationIpProhibited => TransportError::Denied,
         TlsCertificateError
+        | TlsAlertReceived(_)
         | HttpRequestMethodInvalid
         | HttpRequestUriInvalid
         | HttpRequestUriTooLong
@@ -305,7 +306,11 @@ fn describe(code: &http::ErrorCode) -> String {
         ConnectionReadTimeout | HttpResponseTimeout => "the server did not answer in time",
         ConnectionWriteTimeout => "the server stopped taking data",
         ConnectionLimitReached => "the host has too many connections",
-        TlsProtocolError | TlsAlertReceived(_) => "TLS could not be agreed on",
+        TlsAlertReceived(alert) => match &alert.alert_message {
+            Some(text) => text,
+            None => "TLS could not be agreed on",
+        },
+        TlsProtocolError => "TLS could not be agreed on",
         TlsCertificateError => "the server's TLS certificate is not trusted",
         HttpRequestBodySize(_) => "the request's body was not of the length promised",
         HttpResponseIncomplete | HttpResponseBodySize(_) => "the answer was cut short",

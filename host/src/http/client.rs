@@ -85,18 +85,12 @@ pub(super) fn explain(error: &reqwest::Error) -> Error {
         if let Some(error) = inner.downcast_ref::<Error>() {
             return body_error(error);
         }
-        if inner.downcast_ref::<rustls::Error>().is_some() {
-            return Error::TlsAlertReceived {
-                alert_id: None,
-                alert_message: Some(text),
-            };
+        if let Some(error) = inner.downcast_ref::<rustls::Error>() {
+            return tls_error(error);
         }
         if let Some(io) = inner.downcast_ref::<io::Error>() {
             if let Some(error) = io.get_ref().and_then(|e| e.downcast_ref::<rustls::Error>()) {
-                return Error::TlsAlertReceived {
-                    alert_id: None,
-                    alert_message: Some(error.to_string()),
-                };
+                return tls_error(error);
             }
             if io.kind() == io::ErrorKind::ConnectionRefused {
                 return Error::ConnectionRefused;
@@ -111,6 +105,27 @@ pub(super) fn explain(error: &reqwest::Error) -> Error {
         cause = inner.source();
     }
     Error::InternalError(Some(text))
+}
+
+/// A failure of TLS, with what people most often have to do about it.
+fn tls_error(error: &rustls::Error) -> Error {
+    use rustls::CertificateError::{Expired, NotValidForName, UnknownIssuer};
+    let hint = match error {
+        rustls::Error::InvalidMessage(_) => {
+            "; the server does not speak TLS: is it an http:// address?"
+        }
+        rustls::Error::InvalidCertificate(UnknownIssuer) => {
+            "; the server's certificate authority is not known on this system"
+        }
+        rustls::Error::InvalidCertificate(Expired | NotValidForName) => {
+            "; is this the right server, and this machine's clock right?"
+        }
+        _ => "",
+    };
+    Error::TlsAlertReceived {
+        alert_id: None,
+        alert_message: Some(format!("TLS: {error}{hint}")),
+    }
 }
 
 /// An error of the request's own body, as wasi:http made it: it cannot be
