@@ -80,31 +80,41 @@ pub(super) fn explain(error: &reqwest::Error) -> Error {
     if error.is_timeout() {
         return Error::ConnectionTimeout;
     }
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        if let Some(error) = inner.downcast_ref::<Error>() {
+    for cause in causes(error) {
+        if let Some(error) = cause.downcast_ref::<Error>() {
             return body_error(error);
         }
-        if let Some(error) = inner.downcast_ref::<rustls::Error>() {
+        if let Some(error) = cause.downcast_ref::<rustls::Error>() {
             return tls_error(error);
         }
-        if let Some(io) = inner.downcast_ref::<io::Error>() {
-            if let Some(error) = io.get_ref().and_then(|e| e.downcast_ref::<rustls::Error>()) {
-                return tls_error(error);
-            }
-            if io.kind() == io::ErrorKind::ConnectionRefused {
+        if let Some(error) = cause.downcast_ref::<io::Error>() {
+            if error.kind() == io::ErrorKind::ConnectionRefused {
                 return Error::ConnectionRefused;
             }
             if text.contains("dns error") {
                 return Error::DnsError {
-                    rcode: Some(io.to_string()),
+                    rcode: Some(error.to_string()),
                     info_code: None,
                 };
             }
         }
-        cause = inner.source();
     }
     Error::InternalError(Some(text))
+}
+
+/// What caused the error, from the outside in. An I/O error does not count the
+/// error that it was made of among its sources; this does.
+fn causes(error: &reqwest::Error) -> impl Iterator<Item = &(dyn std::error::Error + 'static)> {
+    std::iter::successors(error.source(), |error| {
+        let error: &(dyn std::error::Error + 'static) = *error;
+        let wrapped = error
+            .downcast_ref::<io::Error>()
+            .and_then(io::Error::get_ref);
+        match wrapped {
+            Some(wrapped) => Some(wrapped as &(dyn std::error::Error + 'static)),
+            None => error.source(),
+        }
+    })
 }
 
 /// A failure of TLS, with what people most often have to do about it.
@@ -144,11 +154,13 @@ fn chain(error: &reqwest::Error) -> String {
         e if e.is_body() => "the body broke off".to_owned(),
         _ => "the request failed".to_owned(),
     };
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        text.push_str(": ");
-        text.push_str(&inner.to_string());
-        cause = inner.source();
+    for cause in causes(error) {
+        let cause = cause.to_string();
+        // An error that only wraps another says the same.
+        if !text.ends_with(&cause) {
+            text.push_str(": ");
+            text.push_str(&cause);
+        }
     }
     text
 }
