@@ -44,6 +44,7 @@ pub(crate) enum Job {
     Blobs(Reply<Received<Vec<inventory::BlobInfo>>>),
     RemoveManifest(inventory::ManifestInfo, Reply<bool>),
     RemoveBlob(inventory::BlobInfo, Reply<bool>),
+    Check(Reply<backend::Access>),
 }
 
 /// What an instance is opened with.
@@ -301,6 +302,9 @@ impl AccessorTask<State> for Run {
             }
             Job::RemoveBlob(info, reply) => {
                 let _ = reply.send(inventory.call_remove_blob(accessor, cache, info).await?);
+            }
+            Job::Check(reply) => {
+                let _ = reply.send(caches.call_check(accessor, cache).await?);
             }
         }
         Ok(())

@@ -1,8 +1,9 @@
 //! Loads, checks, sandboxes, drives and swaps build-cache backends that are
 //! WebAssembly components.
 
-mod bindings;
+mod access;
 mod attributes;
+mod bindings;
 mod cache;
 mod compiled;
 mod content;
@@ -10,6 +11,7 @@ mod description;
 mod digest;
 mod error;
 mod event;
+mod files;
 mod grants;
 mod host;
 mod http;
@@ -21,10 +23,12 @@ mod plugin;
 mod receive;
 mod records;
 mod registry;
+mod secrets;
 mod state;
 mod text;
 mod transfer;
 
+pub use access::{Access, Attempt};
 pub use attributes::{CacheSpec, Mode, SpecError};
 pub use cache::{BlobInfo, ByteStream, Cache, ExportSummary, Imported, Loaded, ManifestInfo};
 pub use content::{Content, DirContent, MemoryContent};
@@ -32,6 +36,7 @@ pub use description::{Attribute, Description, Variable};
 pub use digest::{Digest, InvalidDigest};
 pub use error::Error;
 pub use event::Event;
+pub use files::Files;
 pub use grants::{Authorities, AuthorityPattern, Grants, Variables};
 pub use host::{Host, HostOptions};
 pub use http::HttpOptions;

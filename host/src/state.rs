@@ -19,6 +19,7 @@ use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
 use crate::bindings::build_cache::plugin::{content, events, identity, types};
+use crate::files::LentFiles;
 use crate::http::{Hooks, HttpClient};
 use crate::limits::Limits;
 use crate::text::Scrubber;
@@ -37,6 +38,7 @@ pub(crate) struct State {
     content: Arc<dyn Content>,
     on_event: OnEvent,
     pub(crate) scrubber: Arc<Scrubber>,
+    pub(crate) files: Arc<LentFiles>,
 }
 
 impl State {
@@ -46,6 +48,7 @@ impl State {
         content: Arc<dyn Content>,
         on_event: OnEvent,
         scrubber: Arc<Scrubber>,
+        files: LentFiles,
     ) -> Self {
         let mut wasi = WasiCtx::builder();
         for (name, value) in grants.variables.iter() {
@@ -60,6 +63,7 @@ impl State {
             content,
             on_event,
             scrubber,
+            files: Arc::new(files),
         }
     }
 }
