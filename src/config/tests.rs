@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{AccountUrl, Config, ContainerName, Tuning};
-use crate::credential::Credential;
+use crate::credential::{Access, Credential};
 use crate::error::Error;
 
 type Pairs<'a> = &'a [(&'a str, &'a str)];
@@ -41,7 +41,7 @@ fn an_account_url_alone_gives_buildkits_defaults() {
     );
     assert_eq!(config.layout.blobs_begin_with(), "blobs/");
     assert_eq!(config.tuning, Tuning::default());
-    assert!(config.shared_key.is_none() && config.ignored.is_empty());
+    assert!(matches!(config.access, Access::Entra(_)) && config.ignored.is_empty());
 }
 
 #[test]
@@ -65,7 +65,7 @@ fn variables_stand_in_for_attributes_and_attributes_win() {
         config.layout.manifest("n").as_str(),
         "env/prefix/manifests/n"
     );
-    assert!(config.shared_key.is_some());
+    assert!(matches!(config.access, Access::SharedKey { .. }));
 
     let attributes = [
         URL,

@@ -42,6 +42,7 @@ fn request(method: Method, target: &str, headers: &[(String, String)]) -> Reques
                 (&*decode(name).leak(), decode(value))
             })
             .collect(),
+        given_query: None,
         headers: fields,
         body: Body::Empty,
         timeouts: Timeouts::default(),
