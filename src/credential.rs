@@ -8,6 +8,8 @@
 
 mod asking;
 mod cache;
+#[cfg(feature = "certificates")]
+mod certificate;
 mod chain;
 mod connection_string;
 mod entra;

@@ -206,7 +206,7 @@ fn a_malformed_account_url_is_refused_without_its_text() {
         "https://host:+443",
         "https://ho st",
         "https://host/pa th",
-        "https://host?sv=1&sig=SECRET",
+        "https://host?code=SECRET",
         "https://host/#top",
         "https://..",
         "https://a..b",
@@ -363,15 +363,19 @@ fn a_bad_key_names_its_source_and_is_not_shown() {
 }
 
 #[test]
-fn without_a_key_there_is_no_credential_and_the_text_says_how_to_give_one() {
-    let config = parse(&[URL], &[]).unwrap();
+fn no_token_goes_over_plain_http_and_the_text_says_what_to_do() {
+    let url = ("account_url", "http://acct.blob.core.windows.net");
+    let config = parse(&[url], &[]).unwrap();
     match Credential::find(&config).map(|_| ()) {
         Err(Error::Unauthenticated(text)) => {
             assert!(
-                text.contains("`acct`") && text.contains("secret_access_key"),
+                text.contains("`acct`")
+                    && text.contains("https://")
+                    && text.contains("secret_access_key"),
                 "{text}"
             );
         }
         other => panic!("{other:?}"),
     }
+    Credential::find(&parse(&[URL], &[]).unwrap()).unwrap();
 }
