@@ -83,7 +83,11 @@ impl LentFiles {
     fn read(&self, path: &Path) -> Result<Option<Vec<u8>>, String> {
         let shown = path.display();
         let cannot = |error: io::Error| format!("cannot read {shown}: {error}");
-        let path = if self.named.iter().any(|named| named.as_os_str() == path.as_os_str()) {
+        let path = if self
+            .named
+            .iter()
+            .any(|named| named.as_os_str() == path.as_os_str())
+        {
             path.to_owned()
         } else {
             let mut matching = self.patterns.iter().filter(|p| p.matches(path)).peekable();

@@ -69,6 +69,12 @@ impl Variables {
         self.0.iter().map(|(n, v)| (n.as_str(), v.as_str()))
     }
 
+    /// Takes out what the backend does not say that it reads.
+    pub(crate) fn keep_described(&mut self, description: &Description) {
+        let is_described = |name: &str| description.environment.iter().any(|v| v.name == name);
+        self.0.retain(|name, _| is_described(name));
+    }
+
     /// Adds a variable, or gives it another value.
     pub fn insert(&mut self, name: impl Into<String>, value: impl Into<String>) {
         self.0.insert(name.into(), value.into());

@@ -21,6 +21,7 @@ use crate::bindings::{CacheBackend, CacheBackendPre};
 use crate::grants::Reach;
 use crate::http::Traffic;
 use crate::limits;
+use crate::link_local;
 use crate::receive::{self, Received};
 use crate::state::State;
 use crate::text::Scrubber;
@@ -184,6 +185,18 @@ impl Driver {
                 return Ok(Err(Error::from_backend(error, scrubber)));
             }
         };
+        let denied = link_local::denied(
+            &asked,
+            &opening.grants.authorities,
+            &opening.description,
+            &opening.grants.variables,
+        );
+        if let Some(authority) = denied {
+            return Ok(Err(Error::Denied {
+                plugin: opening.plugin.clone(),
+                authority: authority.to_owned(),
+            }));
+        }
         let attributes = opening.attributes.iter().map(|(_, value)| value.as_str());
         let variables = opening.grants.variables.iter().map(|(_, value)| value);
         let given: Vec<_> = attributes.chain(variables).collect();

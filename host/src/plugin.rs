@@ -15,7 +15,7 @@ use crate::limits;
 use crate::secrets;
 use crate::state::{OnEvent, State};
 use crate::text::Scrubber;
-use crate::{Cache, Content, Description, Digest, Error, Event, Grants, Host, MemoryContent};
+use crate::{Cache, Content, Description, Digest, Error, Event, Grants, Host, Identity, MemoryContent};
 
 /// The package of the contract, and the version of it that this host speaks.
 const CONTRACT: &str = "build-cache:plugin/";
@@ -45,6 +45,8 @@ pub struct OpenOptions {
     pub content: Option<Arc<dyn Content>>,
     /// Hears of events, on the thread that runs the plugin: it must be quick.
     pub on_event: Option<OnEvent>,
+    /// Whose tokens the backend may ask for. Without it there are none.
+    pub identity: Option<Arc<dyn Identity>>,
 }
 
 impl fmt::Debug for OpenOptions {
@@ -135,12 +137,14 @@ impl Plugin {
     }
 
     /// Opens a cache in an instance of its own. `attributes` are the user's,
-    /// without `type`, `mode` and `ignore-error`.
+    /// without `type`, `mode` and `ignore-error`. Of the granted variables the
+    /// plugin sees those that its description names.
     pub async fn open(
         &self,
         attributes: &[(String, String)],
-        options: OpenOptions,
+        mut options: OpenOptions,
     ) -> Result<Cache, Error> {
+        options.grants.variables.keep_described(&self.0.description);
         let scrubber = Arc::new(Scrubber::new(self.secrets(attributes, &options.grants)));
         let content = options
             .content
@@ -153,6 +157,7 @@ impl Plugin {
             on_event,
             Arc::clone(&scrubber),
             LentFiles::decide(&options.grants, &self.0.description),
+            options.identity,
         );
         let opening = Opening {
             plugin: self.0.name.clone(),
@@ -212,6 +217,7 @@ async fn describe(
         Arc::new(|_| ()),
         Arc::default(),
         LentFiles::default(),
+        None,
     );
     let mut store = Store::new(host.engine(), state);
     limits::apply(&mut store);

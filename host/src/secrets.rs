@@ -31,7 +31,9 @@ fn parts(value: &str) -> impl Iterator<Item = Vec<u8>> {
     pairs.flat_map(|pair| {
         // Padding is no separator, and a value may be a pair itself.
         let end = pair.trim_end_matches('=').len();
-        let values = pair[..end].match_indices('=').map(|(at, _)| &pair[at + 1..]);
+        let values = pair[..end]
+            .match_indices('=')
+            .map(|(at, _)| &pair[at + 1..]);
         let whole_line = (!pair[..end].contains('=')).then_some(pair);
         values
             .chain(whole_line)
@@ -128,8 +130,14 @@ pub(crate) fn tokens(text: &str) -> Vec<Range<usize>> {
         .filter(|(start, _)| *start == 0 || !is_base64url(bytes[start - 1]))
         .filter_map(|(start, _)| {
             let header = part(start)?;
-            let payload = bytes.get(header).filter(|b| **b == b'.').and_then(|_| part(header + 1))?;
-            let end = bytes.get(payload).filter(|b| **b == b'.').and_then(|_| part(payload + 1))?;
+            let payload = bytes
+                .get(header)
+                .filter(|b| **b == b'.')
+                .and_then(|_| part(header + 1))?;
+            let end = bytes
+                .get(payload)
+                .filter(|b| **b == b'.')
+                .and_then(|_| part(payload + 1))?;
             Some(start..end)
         })
         .collect()
@@ -158,9 +166,16 @@ mod tests {
 
     #[test]
     fn a_pair_in_a_pair_is_taken_apart() {
-        let forms = texts("Endpoint=https://a.example;Signature=sig=QWxhZGRpbjpvcGVuIHNlc2FtZQ%3D%3D");
-        assert!(forms.contains(&"QWxhZGRpbjpvcGVuIHNlc2FtZQ==".to_owned()), "{forms:?}");
-        assert!(!forms.iter().any(|form| form == "https://a.example"), "{forms:?}");
+        let forms =
+            texts("Endpoint=https://a.example;Signature=sig=QWxhZGRpbjpvcGVuIHNlc2FtZQ%3D%3D");
+        assert!(
+            forms.contains(&"QWxhZGRpbjpvcGVuIHNlc2FtZQ==".to_owned()),
+            "{forms:?}"
+        );
+        assert!(
+            !forms.iter().any(|form| form == "https://a.example"),
+            "{forms:?}"
+        );
     }
 
     #[test]
@@ -174,9 +189,14 @@ mod tests {
     #[test]
     fn the_lines_of_a_private_key_are_secret_each() {
         let line = "MIIEvQIBADANBgkqhkiG9w0BAQEFAASCBKcwggSj";
-        let forms = texts(&format!("-----BEGIN PRIVATE KEY-----\n{line}\n-----END PRIVATE KEY-----\n"));
+        let forms = texts(&format!(
+            "-----BEGIN PRIVATE KEY-----\n{line}\n-----END PRIVATE KEY-----\n"
+        ));
         assert!(forms.contains(&line.to_owned()));
-        assert!(!forms.iter().any(|form| form.starts_with("-----END")), "{forms:?}");
+        assert!(
+            !forms.iter().any(|form| form.starts_with("-----END")),
+            "{forms:?}"
+        );
     }
 
     #[test]
