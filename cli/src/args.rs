@@ -63,20 +63,29 @@ pub enum Command {
 }
 
 const ATTRIBUTES_HELP: &str = "\
-Attributes are written as for docker buildx: `type=NAME,key=value,...`, with quotes around a
-field that holds a comma. `type` picks the plugin; `build-cache plugin inspect FILE.wasm`
-lists what else it takes, and which environment variables it reads. An attribute that is a
-secret may come from a file: `ATTRIBUTE_file=PATH` in place of `ATTRIBUTE=VALUE`. Prefer that
-or a variable: everybody on the machine can read a command line.";
+Attributes are written as for docker buildx: `type=NAME,key=value,...`, with
+quotes around a field that holds a comma. `type` picks the plugin, and
+`build-cache plugin inspect FILE.wasm` lists what else it takes, and which
+environment variables it reads. An attribute that is a secret may come from a
+file: `ATTRIBUTE_file=PATH` in place of `ATTRIBUTE=VALUE`. Prefer that, or a
+variable: everybody on the machine can read a command line.";
+
+const PLACES_HELP: &str = "\
+A plugin is the first TYPE.wasm in the folder of `--plugin-dir`, in that of
+$BUILD_CACHE_PLUGIN_DIR, in `plugins` beside this program, or in
+`build-cache/plugins` in the user's data folder ($XDG_DATA_HOME).
+
+Proxies are those of $HTTP_PROXY, $HTTPS_PROXY and $NO_PROXY, and certificate
+authorities the system's, or those of $SSL_CERT_FILE.";
 
 /// `build-cache push`
 #[derive(Debug, clap::Args)]
-#[command(after_help = format!("{ATTRIBUTES_HELP}\n\n{PUSH_ATTRIBUTES}"))]
+#[command(after_help = format!("{ATTRIBUTES_HELP}\n{PUSH_ATTRIBUTES}\n\n{PLACES_HELP}"))]
 pub struct PushArgs {
     /// The store, and the cache in it
     #[arg(long, value_name = "ATTRIBUTES")]
     pub to: String,
-    /// The cache in the directory [default: latest, or the only one there is]
+    /// Which cache in the directory [default: latest, or the only one]
     #[arg(long)]
     pub tag: Option<String>,
     /// The cache directory
@@ -87,13 +96,14 @@ pub struct PushArgs {
     pub network: NetworkArgs,
 }
 
-const PUSH_ATTRIBUTES: &str = "\
-`mode=min` sends only what the final result needs; otherwise all that is there is sent.
-With `ignore-error=true` a push that fails is a warning, and the exit code is 0.";
+const PUSH_ATTRIBUTES: &str = "
+`mode=min` sends only what the final result needs; otherwise all that is there
+is sent. With `ignore-error=true` a push that fails is a warning, and the exit
+code is 0.";
 
 /// `build-cache pull`
 #[derive(Debug, clap::Args)]
-#[command(after_help = format!("{ATTRIBUTES_HELP}\n\n{PULL_ATTRIBUTES}"))]
+#[command(after_help = format!("{ATTRIBUTES_HELP}\n{PULL_ATTRIBUTES}\n\n{PLACES_HELP}"))]
 pub struct PullArgs {
     /// The store, and the cache in it
     #[arg(long, value_name = "ATTRIBUTES")]
@@ -109,10 +119,11 @@ pub struct PullArgs {
     pub network: NetworkArgs,
 }
 
-const PULL_ATTRIBUTES: &str = "\
-Of several names, each cache also gets a tag of its own name. A name that the store does not
-have is an empty cache: the directory is made, its tags stay as they are, and the exit code
-is 0. With `ignore-error=true` a pull that fails is a warning, and the exit code is 0.";
+const PULL_ATTRIBUTES: &str = "
+Of several names, each cache also gets a tag of its own name. A name that the
+store does not have is an empty cache: the directory is made, its tags stay as
+they are, and the exit code is 0. With `ignore-error=true` a pull that fails is
+a warning, and the exit code is 0.";
 
 /// `build-cache check`
 #[derive(Debug, clap::Args)]
@@ -166,14 +177,12 @@ pub struct PluginArgs {
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Plugin")]
 pub struct FolderArgs {
-    /// Look for plugins here first, then in $BUILD_CACHE_PLUGIN_DIR, in
-    /// `plugins` beside this program, and in the user's data folder
+    /// Look for plugins here first
     #[arg(long, value_name = "DIR")]
     pub plugin_dir: Option<PathBuf>,
 }
 
-/// How the store is reached. Proxies come from HTTP_PROXY, HTTPS_PROXY and
-/// NO_PROXY.
+/// How the store is reached.
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Network")]
 pub struct NetworkArgs {

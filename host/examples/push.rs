@@ -9,9 +9,12 @@ use build_cache_host::{Grants, Host, HostOptions, OpenOptions};
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut arguments = std::env::args().skip(1);
     let usage = "usage: push PLUGIN DIR NAME=VALUE…";
-    let (plugin, directory) = (arguments.next().ok_or(usage)?, arguments.next().ok_or(usage)?);
+    let (plugin, directory) = (
+        arguments.next().ok_or(usage)?,
+        arguments.next().ok_or(usage)?,
+    );
     let attributes: Vec<_> = arguments
-        .filter_map(|a| Some(a.split_once('=').map(|(n, v)| (n.to_owned(), v.to_owned()))?))
+        .filter_map(|a| a.split_once('=').map(|(n, v)| (n.to_owned(), v.to_owned())))
         .collect();
 
     let layout = Layout::open(directory).await?;

@@ -58,7 +58,8 @@ impl CompiledCache {
         engine.precompile_compatibility_hash().hash(&mut hasher);
         let engine = hasher.finish();
         let component = Digest::of(wasm).hex();
-        self.directory.join(format!("{component}-{engine:016x}.cwasm"))
+        self.directory
+            .join(format!("{component}-{engine:016x}.cwasm"))
     }
 
     fn store(&self, path: &Path, code: &[u8]) -> io::Result<()> {

@@ -4,10 +4,10 @@
 use std::io;
 use std::path::PathBuf;
 
-use crate::oci_layout::LayoutError;
-use crate::{Digest, ManifestError, SpecError};
 use crate::bindings::build_cache::plugin::types;
+use crate::oci_layout::LayoutError;
 use crate::text::Scrubber;
+use crate::{Digest, ManifestError, SpecError};
 
 /// Why something failed.
 #[derive(Debug, thiserror::Error)]

@@ -129,13 +129,18 @@ impl AuthorityPattern {
             None => (false, text),
         };
         let authority: http::uri::Authority = rest.parse().map_err(|_| invalid())?;
-        if authority.as_str().contains('@') || authority.host().contains('*') {
+        let port = authority.port_u16();
+        let is_host_alone = authority.as_str() == authority.host();
+        if authority.as_str().contains('@')
+            || authority.host().contains('*')
+            || !(is_host_alone || port.is_some())
+        {
             return Err(invalid());
         }
         Ok(Self {
             host: authority.host().to_ascii_lowercase(),
             wildcard,
-            port: authority.port_u16(),
+            port,
         })
     }
 
@@ -252,7 +257,13 @@ mod tests {
             ..Description::default()
         };
         let asked: Vec<_> = asked.iter().map(ToString::to_string).collect();
-        Reach::decide(&Authorities::AsAsked, "test.wasm", &asked, &description, given)
+        Reach::decide(
+            &Authorities::AsAsked,
+            "test.wasm",
+            &asked,
+            &description,
+            given,
+        )
     }
 
     #[test]
@@ -280,9 +291,13 @@ mod tests {
 
     #[test]
     fn what_nobody_named_is_denied_by_name() {
-        let error = reach(&["169.254.169.254"], &["*.example.net"], &["https://a.example.net"])
-            .unwrap_err()
-            .to_string();
+        let error = reach(
+            &["169.254.169.254"],
+            &["*.example.net"],
+            &["https://a.example.net"],
+        )
+        .unwrap_err()
+        .to_string();
         assert!(error.contains("169.254.169.254"), "{error}");
     }
 
@@ -301,7 +316,13 @@ mod tests {
         };
         let only = Authorities::Only(vec![AuthorityPattern::parse("a.example.net").unwrap()]);
         let decide = |asked: &str| {
-            Reach::decide(&only, "p", &[asked.to_owned()], &description, &["b.example.net"])
+            Reach::decide(
+                &only,
+                "p",
+                &[asked.to_owned()],
+                &description,
+                &["b.example.net"],
+            )
         };
         assert!(decide("a.example.net").is_ok());
         assert!(decide("b.example.net").is_err());
@@ -309,7 +330,16 @@ mod tests {
 
     #[test]
     fn a_pattern_that_is_none_is_refused() {
-        for text in ["", "a b", "user@host", "*.*.net", "host:port"] {
+        for text in [
+            "",
+            "a b",
+            "user@host",
+            "user@host:1",
+            "*.*.net",
+            "host:port",
+            "host:",
+            "host:70000",
+        ] {
             assert!(AuthorityPattern::parse(text).is_err(), "{text}");
         }
     }

@@ -136,4 +136,3 @@ fn start_ticking(engine: &Engine) -> std::io::Result<()> {
         })?;
     Ok(())
 }
-

@@ -17,8 +17,8 @@ use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttpHooks};
 
 use crate::grants::Reach;
 use crate::text::Scrubber;
-pub use client::HttpOptions;
 pub(crate) use client::HttpClient;
+pub use client::HttpOptions;
 use progress::{Progress, TimedBody, WatchedBody};
 
 type Sent = Result<
@@ -90,7 +90,10 @@ async fn send(
     request: http::Request<WasiBody>,
     options: Option<RequestOptions>,
 ) -> Sent {
-    let first_byte = stricter(client.idle_timeout, options.and_then(|o| o.first_byte_timeout));
+    let first_byte = stricter(
+        client.idle_timeout,
+        options.and_then(|o| o.first_byte_timeout),
+    );
     let between_bytes = stricter(
         client.idle_timeout,
         options.and_then(|o| o.between_bytes_timeout),
@@ -98,7 +101,8 @@ async fn send(
 
     let progress = Arc::new(Progress::default());
     let has_length = request.headers().contains_key(http::header::CONTENT_LENGTH);
-    let takes_body = has_length || matches!(request.method(), &http::Method::PUT | &http::Method::POST);
+    let takes_body =
+        has_length || matches!(request.method(), &http::Method::PUT | &http::Method::POST);
     let (parts, body) = request.into_parts();
     let body = if takes_body {
         reqwest::Body::wrap(WatchedBody::new(body, Arc::clone(&progress)))

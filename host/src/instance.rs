@@ -311,7 +311,11 @@ impl AccessorTask<State> for Run {
                 let _ = reply.send(answer);
             }
             Job::RemoveManifest(info, reply) => {
-                let _ = reply.send(inventory.call_remove_manifest(accessor, cache, info).await?);
+                let _ = reply.send(
+                    inventory
+                        .call_remove_manifest(accessor, cache, info)
+                        .await?,
+                );
             }
             Job::RemoveBlob(info, reply) => {
                 let _ = reply.send(inventory.call_remove_blob(accessor, cache, info).await?);

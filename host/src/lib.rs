@@ -1,5 +1,34 @@
 //! Loads, checks, sandboxes, drives and swaps build-cache backends that are
 //! WebAssembly components.
+//!
+//! A [`Host`] loads a [`Plugin`], which opens [`Cache`]s, each in an instance of
+//! its own that reaches what its [`Grants`] say. A [`Registry`] swaps one plugin
+//! for another while calls run. [`Content`] is what a build tool implements to
+//! lend its layers, [`Fetch`] brings layers into files, and [`oci_layout`] reads
+//! and writes BuildKit's local cache directories.
+//!
+//! ```no_run
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! use std::sync::Arc;
+//! use build_cache_host::oci_layout::Layout;
+//! use build_cache_host::{Grants, Host, HostOptions, OpenOptions};
+//!
+//! let layout = Layout::open("cache").await?;
+//! let manifest = layout.read(None).await?;
+//! let plugin = Host::new(HostOptions::default())?.load("azblob.wasm").await?;
+//! let options = OpenOptions {
+//!     grants: Grants::from_environment(plugin.description()),
+//!     content: Some(Arc::new(layout.content())),
+//!     ..OpenOptions::default()
+//! };
+//! let attributes = [("name".to_owned(), "app".to_owned())];
+//! let cache = plugin.open(&attributes, options).await?;
+//! println!("{:?}", cache.export(&manifest).await?);
+//! # Ok(())
+//! # }
+//! ```
+
+#![warn(missing_docs)]
 
 mod access;
 mod attributes;

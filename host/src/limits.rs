@@ -81,7 +81,9 @@ impl ResourceLimiter for Limits {
         _maximum: Option<usize>,
     ) -> wasmtime::Result<bool> {
         if desired > TABLE_ELEMENTS {
-            wasmtime::bail!("it asked for a table of {desired} entries, and may have {TABLE_ELEMENTS}");
+            wasmtime::bail!(
+                "it asked for a table of {desired} entries, and may have {TABLE_ELEMENTS}"
+            );
         }
         Ok(true)
     }

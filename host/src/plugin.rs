@@ -5,8 +5,8 @@ use std::fmt;
 use std::sync::Arc;
 
 use wasmtime::Store;
-use wasmtime::component::types::ComponentItem;
 use wasmtime::component::Component;
+use wasmtime::component::types::ComponentItem;
 
 use crate::bindings::{CacheBackend, CacheBackendPre};
 use crate::files::LentFiles;
@@ -258,7 +258,10 @@ fn check_world(
     component: &Component,
 ) -> Result<(Vec<String>, Vec<String>), Error> {
     let ty = component.component_type();
-    let mut imports: Vec<_> = ty.imports(host.engine()).map(|(n, _)| n.to_owned()).collect();
+    let mut imports: Vec<_> = ty
+        .imports(host.engine())
+        .map(|(n, _)| n.to_owned())
+        .collect();
     let mut exports: Vec<_> = ty
         .exports(host.engine())
         .filter(|(_, item)| matches!(item.ty, ComponentItem::ComponentInstance(_)))

@@ -107,10 +107,7 @@ impl content::HostWithStore<State> for Imports {
         blob: String,
         offset: u64,
         length: u64,
-    ) -> wasmtime::Result<(
-        StreamReader<u8>,
-        FutureReader<Result<(), types::Error>>,
-    )> {
+    ) -> wasmtime::Result<(StreamReader<u8>, FutureReader<Result<(), types::Error>>)> {
         let state = host.get();
         state.limits.asked_the_host();
         let (outcome, receiver) = oneshot::channel();
@@ -158,7 +155,10 @@ impl Lender {
     }
 
     fn name(&self) -> String {
-        self.blob.as_ref().map(Digest::to_string).unwrap_or_default()
+        self.blob
+            .as_ref()
+            .map(Digest::to_string)
+            .unwrap_or_default()
     }
 }
 

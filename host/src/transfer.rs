@@ -248,7 +248,9 @@ fn hash_in_order(
             let mut at = next * step;
             let end = size.min(at + step);
             while at < end {
-                let count = buffer.len().min(usize::try_from(end - at).unwrap_or(usize::MAX));
+                let count = buffer
+                    .len()
+                    .min(usize::try_from(end - at).unwrap_or(usize::MAX));
                 let part = &mut buffer[..count];
                 read_at(&target.file, part, at).map_err(target.error("read"))?;
                 hasher.update(part);

@@ -38,12 +38,20 @@ pub fn run(project: &Project, extent: Extent) -> Result<()> {
     steps.run("lints", || {
         let mut cargo = project.cargo();
         cargo.args(["clippy", "--release", "--workspace", "--all-targets"]);
-        process::run(cargo.args(["--", "--deny", "warnings"]))
+        process::run(cargo.args(["--keep-going", "--", "--deny", "warnings"]))
     })?;
     steps.run("documentation", || {
         let mut cargo = project.cargo();
         cargo.args(["doc", "--release", "--workspace", "--no-deps"]);
-        cargo.args(["--lib", "--bins", LIKE_TESTS]);
+        // Of the programs, those that have no library of the same name.
+        cargo.args([
+            "--lib",
+            "--bin",
+            "build-cache",
+            "--bin",
+            "xtask",
+            LIKE_TESTS,
+        ]);
         process::run(cargo.env("RUSTDOCFLAGS", "--deny warnings"))
     })?;
     let programs = steps.run("programs", || dist::build_programs(project))?;

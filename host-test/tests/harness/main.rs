@@ -1,0 +1,15 @@
+//! The harness: what this repository's backends and host must do, on real
+//! stores. One program, as linking wasmtime takes its time.
+
+mod bad_input;
+mod conformance;
+mod fixtures;
+mod leftovers;
+mod limits;
+mod memory;
+mod refused_components;
+mod requests;
+mod retries;
+mod setup;
+mod swap;
+mod wit;
