@@ -205,3 +205,119 @@ impl files::HostWithStore<State> for Imports {
         Ok(read)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Variable;
+
+    /// What a backend gets that reads the file of `$TOKEN_FILE` and `patterns`,
+    /// where the variable has this value.
+    fn lent(variable: &str, patterns: &[&str], files: Files) -> LentFiles {
+        let describe = |name: &str, file| Variable {
+            name: name.into(),
+            description: String::new(),
+            secret: false,
+            file,
+        };
+        let description = Description {
+            environment: vec![describe("TOKEN_FILE", true), describe("OTHER", false)],
+            files: patterns.iter().map(ToString::to_string).collect(),
+            ..Description::default()
+        };
+        let mut grants = Grants {
+            files,
+            ..Grants::default()
+        };
+        grants.variables.insert("TOKEN_FILE", variable);
+        grants.variables.insert("OTHER", "/etc/hostname");
+        LentFiles::decide(&grants, &description)
+    }
+
+    fn folder(files: &[(&str, &str)]) -> tempfile::TempDir {
+        let folder = tempfile::tempdir().expect("a folder");
+        for (name, contents) in files {
+            fs::write(folder.path().join(name), contents).expect("a file");
+        }
+        folder
+    }
+
+    #[test]
+    fn a_file_that_a_variable_names_is_read_anew_each_time() {
+        let folder = folder(&[("token", "one")]);
+        let path = folder.path().join("token");
+        let lent = lent(path.to_str().expect("text"), &[], Files::AsAsked);
+        assert_eq!(lent.read(&path), Ok(Some(b"one".to_vec())));
+        fs::write(&path, "two").expect("rotated");
+        assert_eq!(lent.read(&path), Ok(Some(b"two".to_vec())));
+        fs::remove_file(&path).expect("removed");
+        assert_eq!(lent.read(&path), Ok(None));
+    }
+
+    #[test]
+    fn a_variable_that_is_no_path_lends_nothing() {
+        let lent = lent("", &[], Files::AsAsked);
+        let error = lent.read(Path::new("/etc/hostname")).expect_err("refused");
+        assert!(error.contains("does not lend /etc/hostname"), "{error}");
+        assert!(lent.read(Path::new("")).is_err());
+    }
+
+    #[test]
+    fn a_pattern_lends_the_files_that_it_names_and_no_others() {
+        let folder = folder(&[("a.key", "key"), ("a.txt", "text")]);
+        fs::create_dir(folder.path().join("sub")).expect("a folder");
+        fs::write(folder.path().join("sub/b.key"), "key").expect("a file");
+        let pattern = folder.path().join("*.key");
+        let lent = lent("", &[pattern.to_str().expect("text")], Files::AsAsked);
+        let read = |name: &str| lent.read(&folder.path().join(name));
+        assert_eq!(read("a.key"), Ok(Some(b"key".to_vec())));
+        assert_eq!(read("none.key"), Ok(None));
+        for name in ["a.txt", "sub/b.key", "sub/../a.key"] {
+            assert!(read(name).is_err(), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_pattern_that_could_name_anything_lends_nothing() {
+        for pattern in ["*.key", "/etc/*/x", "/etc/../x", "/a*b*c", "/", ""] {
+            assert_eq!(Pattern::parse(pattern), None, "{pattern}");
+        }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_link_is_followed_where_the_user_named_it_and_nowhere_else() {
+        let (outside, folder) = (folder(&[("real.key", "key")]), folder(&[]));
+        let link = folder.path().join("a.key");
+        let real = outside.path().join("real.key");
+        std::os::unix::fs::symlink(real, &link).expect("a link");
+        let named = lent(link.to_str().expect("text"), &[], Files::AsAsked);
+        assert_eq!(named.read(&link), Ok(Some(b"key".to_vec())));
+        let pattern = folder.path().join("*.key");
+        let matched = lent("", &[pattern.to_str().expect("text")], Files::AsAsked);
+        let error = matched.read(&link).expect_err("refused");
+        assert!(error.contains("leads elsewhere"), "{error}");
+    }
+
+    #[test]
+    fn what_is_no_small_file_is_an_error_that_names_it() {
+        let folder = folder(&[("large", &"x".repeat(MAX_BYTES as usize + 1))]);
+        let large = folder.path().join("large");
+        for path in [large.as_path(), folder.path()] {
+            let lent = lent(path.to_str().expect("text"), &[], Files::AsAsked);
+            let error = lent.read(path).expect_err("refused");
+            assert!(error.contains(path.to_str().expect("text")), "{error}");
+        }
+    }
+
+    #[test]
+    fn the_hosts_policy_replaces_what_is_asked_for() {
+        let folder = folder(&[("token", "one"), ("other", "two")]);
+        let (token, other) = (folder.path().join("token"), folder.path().join("other"));
+        let variable = token.to_str().expect("text");
+        assert!(lent(variable, &[], Files::None).read(&token).is_err());
+        let only = lent(variable, &[], Files::Only(vec![other.clone()]));
+        assert!(only.read(&token).is_err());
+        assert_eq!(only.read(&other), Ok(Some(b"two".to_vec())));
+    }
+}

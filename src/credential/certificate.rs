@@ -3,7 +3,12 @@
 //! <https://learn.microsoft.com/entra/identity-platform/certificate-credentials>
 
 mod der;
+mod key;
+mod pbes2;
 mod pkcs12;
+
+#[cfg(test)]
+mod tests;
 
 use std::convert::Infallible;
 use std::time::{Duration, SystemTime};
@@ -11,8 +16,6 @@ use std::time::{Duration, SystemTime};
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use rsa::PrivateKey;
-use rsa::pkcs1::DecodeRsaPrivateKey as _;
-use rsa::pkcs8::DecodePrivateKey as _;
 use rsa::pss::Pss;
 use rsa::rand_core::{TryCryptoRng, TryRng};
 use rsa::traits::PublicKeyParts as _;
@@ -50,7 +53,7 @@ impl Certificate {
             _ => {
                 let Found { keys, certificates } = pkcs12::open(file, password)?;
                 let key = keys.first().ok_or("there is no private key in it")?;
-                let key = PrivateKey::from_pkcs8_der(key).map_err(no_rsa_key)?;
+                let key = key::from_pkcs8(key)?;
                 (key, certificates)
             }
         };
@@ -77,7 +80,9 @@ impl Certificate {
         json::write_string(&mut header, &STANDARD.encode(thumbprint));
         if with_chain {
             let chain = self.chain.iter();
-            let chain: Vec<_> = chain.map(|der| format!("\"{}\"", STANDARD.encode(der))).collect();
+            let chain: Vec<_> = chain
+                .map(|der| format!("\"{}\"", STANDARD.encode(der)))
+                .collect();
             header.push_str(&format!(",\"x5c\":[{}]", chain.join(",")));
         }
         header.push('}');
@@ -134,11 +139,11 @@ fn from_pem(text: &str, password: &str) -> Result<(PrivateKey, Vec<Vec<u8>>), St
         match label {
             "CERTIFICATE" => certificates.push(der()?.to_vec()),
             "PRIVATE KEY" => {
-                key = Some(PrivateKey::from_pkcs8_der(&der()?).map_err(no_rsa_key)?);
+                key = Some(key::from_pkcs8(&der()?)?);
             }
             "ENCRYPTED PRIVATE KEY" => {
                 let decrypted = pkcs12::decrypt_key(&der()?, password)?;
-                key = Some(PrivateKey::from_pkcs8_der(&decrypted).map_err(no_rsa_key)?);
+                key = Some(key::from_pkcs8(&decrypted)?);
             }
             "RSA PRIVATE KEY" if body.contains("ENCRYPTED") => {
                 return Err(
@@ -146,18 +151,11 @@ fn from_pem(text: &str, password: &str) -> Result<(PrivateKey, Vec<Vec<u8>>), St
                         .to_owned(),
                 );
             }
-            "RSA PRIVATE KEY" => {
-                let parsed = PrivateKey::from_pkcs1_der(&der()?);
-                key = Some(parsed.map_err(|_| "its key is no RSA key")?);
-            }
+            "RSA PRIVATE KEY" => key = Some(key::from_pkcs1(&der()?)?),
             _ => {}
         }
     }
     Ok((key.ok_or("there is no private key in it")?, certificates))
-}
-
-fn no_rsa_key(_: rsa::pkcs8::Error) -> String {
-    "its key is no RSA key, which is what Microsoft Entra takes".to_owned()
 }
 
 fn unix_seconds(time: SystemTime) -> u64 {

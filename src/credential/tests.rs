@@ -1,5 +1,10 @@
 //! Signatures against those that others have made: the Azure SDK for Go, by
-//! way of BuildKit, and reqsign.
+//! way of BuildKit, and reqsign. `places` and `hosts` get tokens, `tokens`
+//! keeps them.
+
+mod hosts;
+mod places;
+mod tokens;
 
 use futures::executor::block_on;
 use reqsign_core::SignRequest as _;

@@ -48,13 +48,4 @@ impl Variables {
             .find(|(known, _)| known == name)
             .map(|(_, value)| value.expose())
     }
-
-    #[cfg(test)]
-    pub(super) fn of(pairs: &[(&str, &str)]) -> Self {
-        let pairs = pairs.iter();
-        let owned: Vec<_> = pairs
-            .map(|(name, value)| (name.to_string(), value.to_string()))
-            .collect();
-        Self::new(&owned)
-    }
 }

@@ -1,6 +1,8 @@
-//! DER, as much of it as it takes to find the parts of a PKCS#12 file: values
-//! one after the other, unread.
+//! DER, as much of it as it takes to find the parts of keys and of PKCS#12
+//! files: values one after the other. The crates that know all of it cost the
+//! component more than RSA itself.
 
+pub(super) const INTEGER: u8 = 0x02;
 pub(super) const OCTET_STRING: u8 = 0x04;
 pub(super) const OID: u8 = 0x06;
 pub(super) const SEQUENCE: u8 = 0x30;

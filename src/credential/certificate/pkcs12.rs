@@ -6,12 +6,11 @@
 //! a component. The file's own checksum is not looked at: a wrong password
 //! shows when what it decrypts is no key.
 
-use pkcs5::EncryptionScheme;
-use pkcs5::der::Decode as _;
 use zeroize::Zeroizing;
 
 use super::Found;
 use super::der::{CONTEXT_0, CONTEXT_0_PRIMITIVE, Der, OCTET_STRING, OID, SEQUENCE};
+use super::pbes2::decrypt;
 
 /// 1.2.840.113549.1.7.1, what is not encrypted.
 const DATA: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x07, 0x01];
@@ -93,27 +92,12 @@ fn take_bags(bags: &[u8], password: &str, found: &mut Found) -> Result<(), Strin
                     bag.expect(OID)?;
                     bag.enter(CONTEXT_0)?.expect(OCTET_STRING)
                 };
-                found.certificates.push(certificate().ok_or(WRONG)?.to_vec());
+                found
+                    .certificates
+                    .push(certificate().ok_or(WRONG)?.to_vec());
             }
             _ => {}
         }
     }
     Ok(())
-}
-
-fn decrypt(scheme: &[u8], bytes: &[u8], password: &str) -> Result<Zeroizing<Vec<u8>>, String> {
-    let scheme = EncryptionScheme::from_der(scheme).ok();
-    let scheme = scheme.filter(|scheme| matches!(scheme, EncryptionScheme::Pbes2(_)));
-    let scheme = scheme.ok_or(
-        "it is encrypted in an old way: convert it with `openssl pkcs12 -legacy -in OLD -out PEM \
-         -nodes` and, if it should stay encrypted, `openssl pkcs12 -export -in PEM -out NEW`",
-    )?;
-    let decrypted = scheme.decrypt(password, bytes);
-    decrypted.map(Zeroizing::new).map_err(|_| {
-        match password {
-            "" => "it needs a password: set AZURE_CLIENT_CERTIFICATE_PASSWORD",
-            _ => "its password in AZURE_CLIENT_CERTIFICATE_PASSWORD is wrong",
-        }
-        .to_owned()
-    })
 }
