@@ -66,7 +66,6 @@ fn the_least_permissions_do_for_each_kind_of_token() {
         for (export, import) in [
             ("accountExport", "accountImport"),
             ("serviceExport", "serviceImport"),
-            ("delegatedExport", "delegatedImport"),
         ] {
             let world = world().await;
             let sample = Sample::of_sizes((0..10).map(|number| 100 + number));
@@ -88,7 +87,7 @@ fn the_least_permissions_do_for_each_kind_of_token() {
 #[test]
 fn a_token_that_only_reads_does_not_write_and_says_so() {
     run(async {
-        for import in ["accountImport", "serviceImport", "delegatedImport"] {
+        for import in ["accountImport", "serviceImport"] {
             let world = world().await;
             let error = world.push(&given(token(import)), 1).await;
             let error = error.expect_err("forbidden");
