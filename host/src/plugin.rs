@@ -9,13 +9,11 @@ use wasmtime::component::Component;
 use wasmtime::component::types::ComponentItem;
 
 use crate::bindings::{CacheBackend, CacheBackendPre};
-use crate::files::LentFiles;
 use crate::instance::{Instance, Opening};
 use crate::limits;
-use crate::secrets;
 use crate::state::{OnEvent, State};
 use crate::text::Scrubber;
-use crate::{Cache, Content, Description, Digest, Error, Event, Grants, Host, Identity, MemoryContent};
+use crate::{Cache, Content, Description, Digest, Error, Event, Grants, Host, MemoryContent};
 
 /// The package of the contract, and the version of it that this host speaks.
 const CONTRACT: &str = "build-cache:plugin/";
@@ -45,8 +43,6 @@ pub struct OpenOptions {
     pub content: Option<Arc<dyn Content>>,
     /// Hears of events, on the thread that runs the plugin: it must be quick.
     pub on_event: Option<OnEvent>,
-    /// Whose tokens the backend may ask for. Without it there are none.
-    pub identity: Option<Arc<dyn Identity>>,
 }
 
 impl fmt::Debug for OpenOptions {
@@ -137,14 +133,12 @@ impl Plugin {
     }
 
     /// Opens a cache in an instance of its own. `attributes` are the user's,
-    /// without `type`, `mode` and `ignore-error`. Of the granted variables the
-    /// plugin sees those that its description names.
+    /// without `type`, `mode` and `ignore-error`.
     pub async fn open(
         &self,
         attributes: &[(String, String)],
-        mut options: OpenOptions,
+        options: OpenOptions,
     ) -> Result<Cache, Error> {
-        options.grants.variables.keep_described(&self.0.description);
         let scrubber = Arc::new(Scrubber::new(self.secrets(attributes, &options.grants)));
         let content = options
             .content
@@ -156,8 +150,6 @@ impl Plugin {
             content,
             on_event,
             Arc::clone(&scrubber),
-            LentFiles::decide(&options.grants, &self.0.description),
-            options.identity,
         );
         let opening = Opening {
             plugin: self.0.name.clone(),
@@ -175,27 +167,21 @@ impl Plugin {
         Arc::ptr_eq(&self.0, &other.0)
     }
 
-    /// What must never be shown: the values of the attributes and variables
-    /// that the backend calls secret, and what may be secret in the URLs that
-    /// others hold.
+    /// The values that must never be shown: those of the attributes and
+    /// variables that the backend calls secret.
     fn secrets(&self, attributes: &[(String, String)], grants: &Grants) -> Vec<String> {
         let description = &self.0.description;
-        let attributes = attributes.iter().map(|(name, value)| {
+        let in_attributes = attributes.iter().filter(|(name, _)| {
             let mut known = description.attributes.iter();
-            let is_secret = known.any(|a| a.secret && a.name == *name);
-            (is_secret, value.as_str())
+            known.any(|a| a.secret && a.name == *name)
         });
-        let variables = grants.variables.iter().map(|(name, value)| {
+        let in_variables = grants.variables.iter().filter(|(name, _)| {
             let mut known = description.environment.iter();
-            let is_secret = known.any(|v| v.secret && v.name == name);
-            (is_secret, value)
+            known.any(|v| v.secret && v.name == *name)
         });
-        attributes
-            .chain(variables)
-            .flat_map(|(is_secret, value)| match is_secret {
-                true => vec![value.to_owned()],
-                false => secrets::of_url(value),
-            })
+        in_attributes
+            .map(|(_, value)| value.clone())
+            .chain(in_variables.map(|(_, value)| value.to_owned()))
             .collect()
     }
 }
@@ -216,8 +202,6 @@ async fn describe(
         Arc::new(MemoryContent::default()),
         Arc::new(|_| ()),
         Arc::default(),
-        LentFiles::default(),
-        None,
     );
     let mut store = Store::new(host.engine(), state);
     limits::apply(&mut store);
@@ -303,12 +287,11 @@ fn check_world(
 
 /// Whether the contract gives a backend this import.
 fn may_import(import: &str) -> bool {
-    const INTERFACES: [&str; 14] = [
+    const INTERFACES: [&str; 13] = [
         "build-cache:plugin/types@0.1.",
         "build-cache:plugin/content@0.1.",
         "build-cache:plugin/events@0.1.",
         "build-cache:plugin/identity@0.1.",
-        "build-cache:plugin/files@0.1.",
         "wasi:http/types@0.3.",
         "wasi:http/client@0.3.",
         "wasi:clocks/types@0.3.",

@@ -1,10 +1,5 @@
 //! Signatures against those that others have made: the Azure SDK for Go, by
-//! way of BuildKit, and reqsign. `places` and `hosts` get tokens, `tokens`
-//! keeps them.
-
-mod hosts;
-mod places;
-mod tokens;
+//! way of BuildKit, and reqsign.
 
 use futures::executor::block_on;
 use reqsign_core::SignRequest as _;
@@ -47,7 +42,6 @@ fn request(method: Method, target: &str, headers: &[(String, String)]) -> Reques
                 (&*decode(name).leak(), decode(value))
             })
             .collect(),
-        given_query: None,
         headers: fields,
         body: Body::Empty,
         timeouts: Timeouts::default(),

@@ -41,7 +41,6 @@ fn a_plugin_is_described() {
         "attributes",
         "environment",
         "authorities",
-        "files",
         "imports",
         "exports",
     ] {
