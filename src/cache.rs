@@ -1,6 +1,7 @@
 //! One cache in one container: export, import, read, inventory. Knows
 //! BuildKit's keys and manifests, and the Blob service by its operations.
 
+mod check;
 mod export;
 mod import;
 mod inventory;
@@ -42,6 +43,12 @@ impl<T: Transport> Cache<T> {
             config,
             credential,
         })
+    }
+
+    /// Finds out whether there is a credential at all. Sends nothing to the
+    /// store.
+    pub(crate) async fn prepare(&self) -> Result<(), Error> {
+        self.credential.prepare(&self.transport).await
     }
 
     /// The Blob service, for one call.

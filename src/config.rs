@@ -2,23 +2,27 @@
 //! cannot be wrong. Knows BuildKit's names, defaults and precedence
 //! (`cache/remotecache/azblob/utils.go`); sends nothing.
 
+mod access;
 mod account_url;
 mod attributes;
 mod container;
 mod tuning;
+mod variables;
 
 #[cfg(test)]
 mod tests;
 
 pub(crate) use account_url::AccountUrl;
-pub(crate) use attributes::{ATTRIBUTES, VARIABLES};
+pub(crate) use attributes::ATTRIBUTES;
 pub(crate) use container::ContainerName;
 pub(crate) use tuning::Tuning;
+pub(crate) use variables::VARIABLES;
 
 use crate::cache::layout::Layout;
-use crate::credential::SharedKey;
+use crate::credential::{Access, Variables};
 use crate::error::Error;
-use attributes::Attributes;
+use access::Way;
+use attributes::{Attributes, Given};
 
 /// Everything that one cache needs to know about itself.
 pub(crate) struct Config {
@@ -29,8 +33,8 @@ pub(crate) struct Config {
     pub(crate) layout: Layout,
     /// The names that the manifest has, each once, in the order given.
     pub(crate) names: Vec<String>,
-    /// The account's key, where one was given.
-    pub(crate) shared_key: Option<SharedKey>,
+    /// The way into the account.
+    pub(crate) access: Access,
     pub(crate) tuning: Tuning,
     /// Attributes that were given and do nothing.
     pub(crate) ignored: Vec<String>,
@@ -43,34 +47,57 @@ impl Config {
         attributes: Vec<(String, String)>,
         environment: Vec<(String, String)>,
     ) -> Result<Self, Error> {
+        let variables = Variables::new(&environment);
         let mut given = Attributes::new(attributes, environment)?;
 
-        let Some(url) = given.take("account_url", Some("BUILDKIT_AZURE_STORAGE_ACCOUNT_URL"))
-        else {
-            return Err(Error::attribute(
-                "account_url",
-                "missing: give the storage account's address, such as \
-                 https://ACCOUNT.blob.core.windows.net, or set \
-                 BUILDKIT_AZURE_STORAGE_ACCOUNT_URL",
-            ));
-        };
-        let account_url = AccountUrl::parse(&url.value).map_err(|reason| url.wrong(reason))?;
+        let mut url = given.take("account_url", Some("BUILDKIT_AZURE_STORAGE_ACCOUNT_URL"));
+        let sas_in_url = url.as_mut().and_then(take_sas);
+        let way = Way::take(&mut given, sas_in_url)?;
+        let name = given.take("account_name", Some("BUILDKIT_AZURE_STORAGE_ACCOUNT_NAME"));
+        if let Some(name) = &name {
+            check_account(&name.value).map_err(|reason| name.wrong(reason))?;
+        }
+        let usual_name = given.take_variable("AZURE_STORAGE_ACCOUNT");
+        if let Some(name) = &usual_name {
+            check_account(&name.value).map_err(|reason| name.wrong(reason))?;
+        }
 
-        let account = match given.take("account_name", Some("BUILDKIT_AZURE_STORAGE_ACCOUNT_NAME"))
-        {
-            Some(name) => check_account(&name.value)
-                .map(|()| name.value.clone())
-                .map_err(|reason| name.wrong(reason))?,
-            None => {
-                let name = account_url.account();
-                let name = name.filter(|name| check_account(name).is_ok());
-                name.ok_or_else(|| {
-                    url.wrong(
-                        "it does not tell the storage account's name: give that as account_name",
-                    )
-                })?
+        let account_url = match (&url, &way, name.as_ref().or(usual_name.as_ref())) {
+            (Some(url), ..) => AccountUrl::parse(&url.value).map_err(|why| url.wrong(why))?,
+            (None, Some(Way::Connection { parsed, .. }), _) => parsed.url.clone(),
+            (None, _, Some(name)) => {
+                let url = format!("{}.blob.core.windows.net", name.value);
+                AccountUrl::parse(&url).map_err(|why| name.wrong(why))?
+            }
+            (None, _, None) => {
+                return Err(Error::attribute(
+                    "account_url",
+                    "missing: give the storage account's address, such as \
+                     https://ACCOUNT.blob.core.windows.net, or set \
+                     BUILDKIT_AZURE_STORAGE_ACCOUNT_URL",
+                ));
             }
         };
+        let in_connection = match &way {
+            Some(Way::Connection { parsed, .. }) if url.is_none() => parsed.account.clone(),
+            _ => None,
+        };
+        let in_url = || {
+            account_url
+                .account()
+                .filter(|name| check_account(name).is_ok())
+        };
+        let account = name
+            .map(|name| name.value)
+            .or(in_connection)
+            .or_else(in_url)
+            .or(usual_name.map(|name| name.value))
+            .ok_or_else(|| {
+                Error::attribute(
+                    url.map_or("account_url", |url| url.source),
+                    "it does not tell the storage account's name: give that as account_name",
+                )
+            })?;
 
         let container = match given.take("container", Some("BUILDKIT_AZURE_STORAGE_CONTAINER")) {
             Some(name) => ContainerName::parse(&name.value).map_err(|reason| name.wrong(reason))?,
@@ -94,27 +121,29 @@ impl Config {
             .check(&names)
             .map_err(|(attribute, reason)| Error::attribute(attribute, reason))?;
 
-        // As in BuildKit, an empty key is none.
-        let shared_key = given
-            .take_filled("secret_access_key", Some("AZURE_STORAGE_KEY"))
-            .map(|key| {
-                let source = key.source;
-                SharedKey::parse(account.clone(), key.into_secret())
-                    .map_err(|reason| Error::attribute(source, reason))
-            })
-            .transpose()?;
-
         Ok(Self {
             tuning: Tuning::take(&mut given)?,
             ignored: given.ignored(),
+            access: Way::into_account(way, &account, &variables)?,
             account_url,
             account,
             container,
             layout,
             names,
-            shared_key,
         })
     }
+}
+
+/// Takes the query off an address, if it is a SAS token: people paste both as
+/// one, as Azure's portal shows them.
+fn take_sas(url: &mut Given) -> Option<Given> {
+    let (address, query) = url.value.split_once('?')?;
+    if !query.split('&').any(|field| field.starts_with("sig=")) {
+        return None;
+    }
+    let (source, value) = (url.source, query.to_owned());
+    url.value = address.to_owned();
+    Some(Given { source, value })
 }
 
 /// The names in a list, split at `;` as BuildKit does. Empty ones, as after a

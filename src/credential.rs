@@ -1,43 +1,208 @@
-//! What lets us into the store. Signs requests; knows nothing of blobs.
+//! What lets us into the store. Signs requests, and gets the tokens that stand
+//! in them; knows nothing of blobs.
+//!
+//! `shared_key`, `sas` and `connection_string` are what an account itself gives
+//! out. `chain` is the way through Microsoft Entra ID: it looks at one place
+//! after the other (`environment`, `workload`, `github`, `managed`), and
+//! `cache` holds the token that it found.
 
+mod asking;
+mod cache;
+#[cfg(feature = "certificates")]
+mod certificate;
+mod chain;
+mod connection_string;
+mod entra;
+mod environment;
+mod github;
+mod managed;
+mod sas;
 mod shared_key;
+mod token;
+mod variables;
+mod workload;
 
 #[cfg(test)]
 mod tests;
 
+pub(crate) use cache::Generation;
+pub(crate) use chain::Chain;
+pub(crate) use connection_string::{ConnectionString, Held};
+pub(crate) use sas::Sas;
 pub(crate) use shared_key::SharedKey;
+pub(crate) use variables::Variables;
+
+use cache::TokenCache;
 
 use crate::config::Config;
 use crate::error::Error;
-use crate::transport::Request;
+use crate::secret::Secret;
+use crate::transport::{Request, Transport};
 
-/// A way into the store.
-pub(crate) enum Credential {
+/// What tokens are asked for, in the words of managed identities.
+const RESOURCE: &str = "https://storage.azure.com";
+
+/// What tokens are asked for, in Entra's words: everything that the identity
+/// may do with storage.
+const SCOPE: &str = "https://storage.azure.com/.default";
+
+/// A way into the store, as the configuration gives it.
+#[derive(Clone)]
+pub(crate) enum Access {
     /// The storage account's key.
-    SharedKey(SharedKey),
+    SharedKey {
+        key: SharedKey,
+        /// The attribute or variable that it came from.
+        source: &'static str,
+    },
+    /// A SAS token.
+    Sas {
+        token: Sas,
+        /// The attribute or variable that it came from.
+        source: &'static str,
+    },
+    /// None: a public container lets everybody read.
+    Anonymous,
+    /// A token of Microsoft Entra ID.
+    Entra(Chain),
+}
+
+/// The authorities that may have to be reached beside those that variables
+/// name: Microsoft Entra ID in each of Azure's clouds, and IMDS.
+pub(crate) const AUTHORITIES: [&str; 4] = [
+    "login.microsoftonline.com",
+    "login.microsoftonline.us",
+    "login.chinacloudapi.cn",
+    "169.254.169.254",
+];
+
+/// The files that may have to be read beside those that variables name: the
+/// keys of Azure Arc.
+pub(crate) const FILES: [&str; 1] = ["/var/opt/azcmagent/tokens/*.key"];
+
+impl Access {
+    /// The authorities that may be asked, beside the store's.
+    pub(crate) fn authorities(&self) -> Vec<String> {
+        match self {
+            Self::Entra(chain) => chain.authorities(),
+            _ => Vec::new(),
+        }
+    }
+}
+
+/// Why a source of tokens gave none.
+enum Denied {
+    /// It is not there: others may be. Says why.
+    Unavailable(String),
+    /// It is there, and failed: that is the end.
+    Failed(Error),
+}
+
+/// A way into the store, with the token that it is walked with.
+pub(crate) struct Credential {
+    access: Access,
+    account: String,
+    tokens: TokenCache,
 }
 
 impl Credential {
-    /// The credential that the configuration gives.
+    /// The credential that the configuration gives. Asks nobody.
     pub(crate) fn find(config: &Config) -> Result<Self, Error> {
-        match &config.shared_key {
-            Some(key) => Ok(Self::SharedKey(key.clone())),
-            None => Err(Error::Unauthenticated(format!(
-                "no credential for the storage account `{}`: give its key as the attribute \
-                 secret_access_key or in the variable AZURE_STORAGE_KEY",
-                config.account
-            ))),
+        let credential = Self {
+            access: config.access.clone(),
+            account: config.account.clone(),
+            tokens: TokenCache::default(),
+        };
+        match &credential.access {
+            Access::Entra(_) if !config.account_url.https => Err(credential.not_over_http()),
+            _ => Ok(credential),
         }
     }
 
-    /// Puts the signature on a request that is otherwise complete, its date
-    /// included.
-    pub(crate) fn sign(&self, request: &mut Request) {
-        match self {
-            Self::SharedKey(key) => {
+    /// Gets a token where one is needed, so that a credential that does not do
+    /// shows before anything else is done.
+    pub(crate) async fn prepare<T: Transport>(&self, transport: &T) -> Result<(), Error> {
+        self.token(transport).await.map(drop)
+    }
+
+    /// Puts the signature or the token on a request that is otherwise
+    /// complete, its date included. Which token, where there is one.
+    pub(crate) async fn authorize<T: Transport>(
+        &self,
+        transport: &T,
+        request: &mut Request,
+    ) -> Result<Option<Generation>, Error> {
+        match &self.access {
+            Access::SharedKey { key, .. } => {
                 let authorization = key.authorization(request);
                 request.headers.push("authorization", authorization);
             }
+            Access::Sas { token, .. } => request.given_query = Some(token.query()),
+            Access::Anonymous => {}
+            Access::Entra(_) if !request.https => return Err(self.not_over_http()),
+            Access::Entra(_) => {}
         }
+        let Some((token, generation)) = self.token(transport).await? else {
+            return Ok(None);
+        };
+        let authorization = format!("Bearer {}", token.expose());
+        request.headers.push("authorization", authorization);
+        Ok(Some(generation))
+    }
+
+    /// Forgets a token that the store refused.
+    pub(crate) fn forget(&self, refused: Generation) {
+        self.tokens.forget(refused);
+    }
+
+    /// The credential in words, without its secret.
+    pub(crate) fn describe(&self) -> String {
+        match &self.access {
+            Access::SharedKey { source, .. } => {
+                format!(
+                    "the key of the storage account `{}` ({source})",
+                    self.account
+                )
+            }
+            Access::Sas { token, source } => format!("{} ({source})", token.describe()),
+            Access::Anonymous => "none: requests are anonymous (anonymous=true)".to_owned(),
+            Access::Entra(chain) => chain.describe(),
+        }
+    }
+
+    /// The token to use now; none where none is needed.
+    async fn token<T: Transport>(
+        &self,
+        transport: &T,
+    ) -> Result<Option<(Secret, Generation)>, Error> {
+        let Access::Entra(chain) = &self.access else {
+            return Ok(None);
+        };
+        let get = async || chain.token(transport, &self.account).await;
+        self.tokens.token(transport, get).await.map(Some)
+    }
+
+    fn not_over_http(&self) -> Error {
+        Error::Unauthenticated(format!(
+            "no credential for the storage account `{}` that may go over plain http, where \
+             everybody could read a token: begin account_url with https://, or give the account's \
+             key as secret_access_key or AZURE_STORAGE_KEY",
+            self.account
+        ))
+    }
+}
+
+/// Says which variables are missing.
+fn not_set(names: &[&str]) -> String {
+    let verb = if names.len() == 1 { "is" } else { "are" };
+    format!("{} {verb} not set", names.join(", "))
+}
+
+/// An address, and the query that it came with.
+fn split_query(url: &str) -> (&str, Option<Secret>) {
+    match url.split_once('?') {
+        Some((url, query)) if !query.is_empty() => (url, Some(Secret::new(query.to_owned()))),
+        Some((url, _)) => (url, None),
+        None => (url, None),
     }
 }

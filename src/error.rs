@@ -40,4 +40,18 @@ impl Error {
             reason: reason.into(),
         }
     }
+
+    /// The same error, which has another sentence to say.
+    pub(crate) fn and(mut self, sentence: &str) -> Self {
+        let (Self::Unauthenticated(text)
+        | Self::Forbidden(text)
+        | Self::Unavailable(text)
+        | Self::Corrupt(text)
+        | Self::Content(text)
+        | Self::Other(text)
+        | Self::InvalidAttribute { reason: text, .. }) = &mut self;
+        text.push_str(". ");
+        text.push_str(sentence);
+        self
+    }
 }

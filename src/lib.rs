@@ -68,16 +68,19 @@ impl backend::Guest for Component {
                     name: variable.name.to_owned(),
                     description: variable.description.to_owned(),
                     secret: variable.secret,
+                    file: variable.file,
                 })
                 .collect(),
-            // All that is reached is what account_url names.
-            authorities: Vec::new(),
+            authorities: credential::AUTHORITIES.map(str::to_owned).into(),
+            files: credential::FILES.map(str::to_owned).into(),
         }
     }
 
     fn authorities(attributes: Vec<(String, String)>) -> Result<Vec<String>, backend::Error> {
         let config = Config::parse(attributes, environment())?;
-        Ok(vec![config.account_url.authority])
+        let mut authorities = vec![config.account_url.authority.clone()];
+        authorities.extend(config.access.authorities());
+        Ok(authorities)
     }
 }
 
@@ -85,6 +88,7 @@ impl backend::GuestCache for OpenCache {
     async fn open(attributes: Vec<(String, String)>) -> Result<backend::Cache, backend::Error> {
         let config = Config::parse(attributes, environment())?;
         let cache = Cache::open(Wasi, config)?;
+        cache.prepare().await?;
         Ok(backend::Cache::new(OpenCache(Rc::new(cache))))
     }
 
@@ -129,6 +133,21 @@ impl backend::GuestCache for OpenCache {
             Reading::Absent => None,
             Reading::Nothing => Some(wasi::nothing()),
             Reading::Bytes(body) => Some(body.hand_on(self.0.describe(digest))),
+        })
+    }
+
+    async fn check(&self) -> Result<backend::Access, backend::Error> {
+        let checked = self.0.check().await?;
+        let attempts = checked.attempts.into_iter();
+        Ok(backend::Access {
+            credential: checked.credential,
+            store: checked.store,
+            attempts: attempts
+                .map(|(what, outcome)| backend::Attempt {
+                    what: what.to_owned(),
+                    outcome: outcome.map_err(backend::Error::from),
+                })
+                .collect(),
         })
     }
 }

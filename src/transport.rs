@@ -1,5 +1,5 @@
 //! The seam between azblob and everything outside it: requests, the clock,
-//! chance and the host's ear. In the component, `wasi` stands behind it; in
+//! chance, the files and identities that the host lends, and the host's ear. In the component, `wasi` stands behind it; in
 //! tests, `scripted` does.
 //!
 //! Requests and answers are plain data, so that signing, retrying and parsing
@@ -17,6 +17,7 @@ use std::time::{Duration, SystemTime};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use crate::digest::Digest;
+use crate::secret::Secret;
 
 /// What azblob asks of the world.
 #[allow(
@@ -49,8 +50,24 @@ pub(crate) trait Transport {
     /// A random number, unpredictable enough for names of our own.
     fn random(&self) -> u64;
 
+    /// Reads a small file that the host lends: none where there is none. An
+    /// error says why in words.
+    async fn read_file(&self, path: &str) -> Result<Option<Vec<u8>>, String>;
+
+    /// Asks the host for a token of an identity that only it can use, such as
+    /// that of a developer's signed-in tool: none where it has none. An error
+    /// says why in words.
+    async fn host_token(&self, scope: &str) -> Result<Option<HostToken>, String>;
+
     /// Tells the host what happened.
     fn emit(&self, event: Event);
+}
+
+/// A token that the host got.
+pub(crate) struct HostToken {
+    pub(crate) token: Secret,
+    /// When it ends, in seconds since the Unix epoch.
+    pub(crate) expires_at: u64,
 }
 
 /// What the host is told while we work: the contract's events.
@@ -73,12 +90,13 @@ pub(crate) enum Event {
     Warning(String),
 }
 
-/// The methods that the Blob service knows.
+/// The methods that the Blob service and those who give tokens know.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Method {
     Get,
     Head,
     Put,
+    Post,
     Delete,
 }
 
@@ -89,6 +107,7 @@ impl Method {
             Self::Get => "GET",
             Self::Head => "HEAD",
             Self::Put => "PUT",
+            Self::Post => "POST",
             Self::Delete => "DELETE",
         }
     }
@@ -130,6 +149,9 @@ pub(crate) struct Request {
     pub(crate) path: String,
     /// The query's parameters, not encoded.
     pub(crate) query: Vec<(&'static str, String)>,
+    /// What follows in the query, encoded already and kept as it was given: a
+    /// SAS token, or the query that an endpoint came with.
+    pub(crate) given_query: Option<Secret>,
     pub(crate) headers: Headers,
     pub(crate) body: Body,
     pub(crate) timeouts: Timeouts,
@@ -145,6 +167,10 @@ impl Request {
             target.push('=');
             target.extend(utf8_percent_encode(value, QUERY));
         }
+        if let Some(given) = &self.given_query {
+            target.push(if self.query.is_empty() { '?' } else { '&' });
+            target.push_str(given.expose());
+        }
         target
     }
 
@@ -158,7 +184,7 @@ impl Request {
 }
 
 /// What a query's value may not hold as it is.
-const QUERY: &AsciiSet = &NON_ALPHANUMERIC
+pub(crate) const QUERY: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'-')
     .remove(b'.')
     .remove(b'_')

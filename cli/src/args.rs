@@ -24,6 +24,7 @@ pub struct Args {
 const EXAMPLES: &str = "\
 Examples:
   build-cache plugin list
+  build-cache check --to type=azblob,name=app,account_url=https://ACCOUNT.blob.core.windows.net
   build-cache pull --from type=azblob,name=app,account_url=https://ACCOUNT.blob.core.windows.net cache
   docker buildx build --cache-from type=local,src=cache --cache-to type=local,dest=cache,mode=max .
   build-cache push --to type=azblob,name=app,account_url=https://ACCOUNT.blob.core.windows.net cache
@@ -51,6 +52,11 @@ pub enum Command {
     Push(PushArgs),
     /// Fetch a cache from a store into a directory
     Pull(PullArgs),
+    /// Say which credential would be used, and try what it may do
+    Check(CheckArgs),
+    /// Look at the credential
+    #[command(subcommand, hide = true)]
+    Login(LoginCommand),
     /// Look at plugins
     #[command(subcommand)]
     Plugin(PluginCommand),
@@ -118,6 +124,31 @@ Of several names, each cache also gets a tag of its own name. A name that the
 store does not have is an empty cache: the directory is made, its tags stay as
 they are, and the exit code is 0. With `ignore-error=true` a pull that fails is
 a warning, and the exit code is 0.";
+
+/// `build-cache check`
+#[derive(Debug, clap::Args)]
+#[command(after_help = format!("{ATTRIBUTES_HELP}\n{CHECK_ATTRIBUTES}"))]
+pub struct CheckArgs {
+    /// The store, and the cache in it
+    #[arg(long, visible_alias = "from", value_name = "ATTRIBUTES")]
+    pub to: String,
+    #[command(flatten)]
+    pub plugin: PluginArgs,
+    #[command(flatten)]
+    pub network: NetworkArgs,
+}
+
+const CHECK_ATTRIBUTES: &str = "
+Reading, writing, listing and deleting are tried on a probe, which is taken
+away again. The exit code is 0 if reading and writing work, which is all that
+push and pull need.";
+
+/// `build-cache login`: another way to say it.
+#[derive(Debug, Subcommand)]
+pub enum LoginCommand {
+    /// The same as `build-cache check`
+    Check(CheckArgs),
+}
 
 #[derive(Debug, Subcommand)]
 pub enum PluginCommand {

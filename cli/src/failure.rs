@@ -13,6 +13,11 @@ const MISUSED: u8 = 2;
 #[derive(Debug)]
 pub struct Misuse(pub String);
 
+/// What was asked for has been shown, and it is bad news: there is no more to
+/// say than the exit code.
+#[derive(Debug)]
+pub struct Answered;
+
 /// Somebody wants the program to end.
 #[derive(Debug, Clone, Copy)]
 pub enum Interrupted {
@@ -24,11 +29,18 @@ pub enum Interrupted {
 }
 
 impl std::error::Error for Misuse {}
+impl std::error::Error for Answered {}
 impl std::error::Error for Interrupted {}
 
 impl std::fmt::Display for Misuse {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(&self.0)
+    }
+}
+
+impl std::fmt::Display for Answered {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("the answer is no")
     }
 }
 

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
-use build_cache_host::{Attribute, Description, Digest, Plugin};
+use build_cache_host::{Attribute, Description, Digest, Plugin, Variable};
 use serde::Serialize;
 
 use crate::args::FolderArgs;
@@ -113,6 +113,7 @@ fn text(file: &Path, plugin: &Plugin) -> String {
         attributes,
         environment,
         authorities,
+        files,
     } = description;
     let mut lines = vec![
         format!("{type} {version}  {}", file.display()),
@@ -125,21 +126,23 @@ fn text(file: &Path, plugin: &Plugin) -> String {
         }
         lines.extend(entries.into_iter().map(|entry| format!("  {entry}")));
     };
-    let secret = |secret: bool| if secret { " [secret]" } else { "" };
     let rows = attributes
         .iter()
         .map(|attribute| (&attribute.name, about(attribute)));
     section("Attributes", table(rows.collect()));
-    let rows = environment.iter().map(|variable| {
-        (
-            &variable.name,
-            format!("{}{}", variable.description, secret(variable.secret)),
-        )
-    });
+    let rows = environment
+        .iter()
+        .map(|variable| (&variable.name, about_variable(variable)));
     section("Environment variables", table(rows.collect()));
     let always = authorities.iter().cloned();
     let named = "what the attributes and the variables name".to_owned();
     section("May reach", always.chain([named]).collect());
+    let always = files.iter().cloned();
+    let named = environment
+        .iter()
+        .filter(|variable| variable.file)
+        .map(|variable| format!("what ${} names", variable.name));
+    section("May read these files", always.chain(named).collect());
     section("Imports", plugin.imports().to_vec());
     section("Exports", plugin.exports().to_vec());
     lines.join("\n")
@@ -156,6 +159,18 @@ fn about(attribute: &Attribute) -> String {
     }
     if attribute.secret {
         about.push_str(&format!(" [secret; or {}_file=PATH]", attribute.name));
+    }
+    about
+}
+
+/// What a variable is for, and what its value is.
+fn about_variable(variable: &Variable) -> String {
+    let mut about = variable.description.clone();
+    if variable.secret {
+        about.push_str(" [secret]");
+    }
+    if variable.file {
+        about.push_str(" [file]");
     }
     about
 }

@@ -2,13 +2,15 @@
 //! backend, which is a WebAssembly component.
 //!
 //! From the outside in: this file parses, runs and exits; `args` is what a
-//! user may write; `push`, `pull` and `inspect` are the commands; `session`
+//! user may write; `push`, `pull`, `check` and `inspect` are the commands; `session`
 //! gets them from attributes to an open cache, with `search` (where plugins
-//! lie) and `secrets` (attributes that come from files); `verified` keeps
+//! lie), `secrets` (attributes that come from files) and `tools` (whose sign-in
+//! may be used); `verified` keeps
 //! damaged layers from being sent; `console` and `progress` show what happens,
 //! from the numbers in `tally`; `failure` decides on messages and exit codes.
 
 mod args;
+mod check;
 mod console;
 mod failure;
 mod inspect;
@@ -19,6 +21,7 @@ mod search;
 mod secrets;
 mod session;
 mod tally;
+mod tools;
 mod verified;
 
 use std::process::ExitCode;
@@ -26,15 +29,17 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 use clap::Parser;
 
-use args::{Args, Command, PluginCommand};
+use args::{Args, Command, LoginCommand, PluginCommand};
 use console::Console;
-use failure::Interrupted;
+use failure::{Answered, Interrupted};
 
 fn main() -> ExitCode {
     let args = Args::parse();
     let console = Console::new(&args.output);
     let outcome = run(&args, &console);
-    if let Err(error) = &outcome {
+    if let Err(error) = &outcome
+        && !error.is::<Answered>()
+    {
         console.failed(error);
     }
     ExitCode::from(outcome.map_or_else(|error| failure::exit_code(&error), |()| 0))
@@ -61,6 +66,9 @@ async fn command(command: &Command, console: &Console) -> Result<()> {
     match command {
         Command::Push(args) => push::run(args, console).await,
         Command::Pull(args) => pull::run(args, console).await,
+        Command::Check(args) | Command::Login(LoginCommand::Check(args)) => {
+            check::run(args, console).await
+        }
         Command::Plugin(PluginCommand::Inspect { file }) => inspect::inspect(file, console).await,
         Command::Plugin(PluginCommand::List(folders)) => inspect::list(folders, console).await,
     }

@@ -11,7 +11,7 @@ use build_cache_host::{
 
 use crate::args::{NetworkArgs, PluginArgs};
 use crate::failure::Misuse;
-use crate::{search, secrets};
+use crate::{search, secrets, tools};
 
 /// Hears of events, on the thread that runs the plugin.
 pub type OnEvent = Arc<dyn Fn(Event) + Send + Sync>;
@@ -36,7 +36,8 @@ pub async fn load(spec: &CacheSpec, plugin: &PluginArgs, network: &NetworkArgs) 
 }
 
 /// Opens the cache that `spec` names. The plugin sees the variables that it
-/// describes, and reaches what they and the attributes name.
+/// describes, reaches what they and the attributes name, and may ask for a
+/// token of the developer's tools.
 pub async fn open(
     plugin: &Plugin,
     spec: &CacheSpec,
@@ -48,6 +49,7 @@ pub async fn open(
         grants: Grants::from_environment(plugin.description()),
         content,
         on_event: Some(on_event),
+        identity: Some(Arc::new(tools::identities())),
     };
     Ok(plugin.open(&attributes, options).await?)
 }

@@ -1,8 +1,9 @@
 //! Azurite, the emulator of Azure Storage: one process for a test program, and
 //! a way into its containers by a shared access signature.
 
+use std::ffi::OsStr;
 use std::io::{BufRead, BufReader};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
 use std::time::Duration;
@@ -46,6 +47,27 @@ impl Azurite {
     /// # Errors
     /// It is not installed, or does not start; says what to do.
     pub fn start() -> Outcome<Self> {
+        Self::run("http", &[])
+    }
+
+    /// Starts one that speaks TLS with this certificate and key, both in PEM,
+    /// and takes tokens of Microsoft Entra ID.
+    ///
+    /// # Errors
+    /// As for [`Self::start`].
+    pub fn start_with_tokens(certificate: &Path, key: &Path) -> Outcome<Self> {
+        let options: [&OsStr; 6] = [
+            "--oauth".as_ref(),
+            "basic".as_ref(),
+            "--cert".as_ref(),
+            certificate.as_os_str(),
+            "--key".as_ref(),
+            key.as_os_str(),
+        ];
+        Self::run("https", &options)
+    }
+
+    fn run(scheme: &str, options: &[&OsStr]) -> Outcome<Self> {
         let cannot = |reason: String| Failure::Server {
             server: "Azurite",
             reason,
@@ -63,6 +85,7 @@ impl Azurite {
             .arg(&script)
             .args(["--blobHost", "127.0.0.1", "--blobPort", "0"])
             .args(["--inMemoryPersistence", "--silent", "--disableTelemetry"])
+            .args(options)
             .current_dir(std::env::temp_dir())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -85,7 +108,7 @@ impl Azurite {
                     "it does not say where it listens ({why}); see above"
                 ))
             })?;
-            if let Some((_, address)) = line.split_once("listens on http://") {
+            if let Some((_, address)) = line.split_once(&format!("listens on {scheme}://")) {
                 break address.trim().to_owned();
             }
         };
@@ -94,7 +117,7 @@ impl Azurite {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let client = Client::builder().no_proxy().build();
         Ok(Self {
-            url: format!("http://{address}/{EMULATOR_ACCOUNT}"),
+            url: format!("{scheme}://{address}/{EMULATOR_ACCOUNT}"),
             client: client.map_err(|error| cannot(error.to_string()))?,
             process,
         })

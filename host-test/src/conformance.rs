@@ -205,6 +205,7 @@ impl Subject {
         let options = OpenOptions {
             grants: self.grants.clone(),
             content: Some(Arc::new(content)),
+            identity: None,
             on_event: Some(Arc::new({
                 let heard = heard.clone();
                 move |event| heard.add(event)

@@ -26,6 +26,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         grants: Grants::from_environment(plugin.description()),
         content: Some(Arc::new(layout.content())),
         on_event: Some(Arc::new(|event| println!("{event:?}"))),
+        ..OpenOptions::default()
     };
     let cache = plugin.open(&attributes, options).await?;
     println!("{:?}", cache.export(&manifest).await?);

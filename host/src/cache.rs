@@ -13,7 +13,7 @@ use crate::bindings::exports::build_cache::plugin::{backend, inventory};
 use crate::instance::{Instance, Job};
 use crate::receive::Received;
 use crate::text::Scrubber;
-use crate::{Digest, Error, Layer, Manifest};
+use crate::{Access, Digest, Error, Layer, Manifest};
 
 /// A cache in a store, open in an instance of its own. Cheap to clone; clones
 /// share the instance, which ends with the last of them and of the streams
@@ -145,6 +145,13 @@ impl Cache {
             })
             .await?;
         Ok(received.map(|received| self.stream(received)))
+    }
+
+    /// Says which credential is used, for which store, and tries what it may do
+    /// there, on a probe that is taken away again.
+    pub async fn check(&self) -> Result<Access, Error> {
+        let access = self.call(Job::Check).await?;
+        Ok(Access::from_backend(access, &self.scrubber))
     }
 
     /// Lists the manifests of every name.

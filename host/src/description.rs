@@ -17,6 +17,9 @@ pub struct Description {
     /// The authorities that it may have to reach beside those that the user
     /// names: `host` or `host:port`, `*.` for subdomains.
     pub authorities: Vec<String>,
+    /// The files that it may have to read beside those that variables name:
+    /// absolute paths, `*` in the last part for any name.
+    pub files: Vec<String>,
 }
 
 /// An attribute that a user may give.
@@ -43,6 +46,8 @@ pub struct Variable {
     pub description: String,
     /// Never to be shown or logged.
     pub secret: bool,
+    /// Its value is the path of a file, which the host lends with it.
+    pub file: bool,
 }
 
 impl From<backend::Description> for Description {
@@ -70,9 +75,11 @@ impl From<backend::Description> for Description {
                     name: clean(variable.name),
                     description: clean(variable.description),
                     secret: variable.secret,
+                    file: variable.file,
                 })
                 .collect(),
             authorities: wit.authorities.into_iter().map(clean).collect(),
+            files: wit.files.into_iter().map(clean).collect(),
         }
     }
 }

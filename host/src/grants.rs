@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
-use crate::{Description, Error};
+use crate::{Description, Error, Files};
 
 /// What an instance may reach and use. [`Grants::default`] gives no variable.
 #[derive(Debug, Clone)]
@@ -17,6 +17,8 @@ pub struct Grants {
     /// The environment variables that it sees, by name. Their values may be
     /// secrets, and none of them is ever shown.
     pub variables: Variables,
+    /// Which files it may read.
+    pub files: Files,
     /// The most memory of its own, in bytes. A manifest passes through it
     /// whole; layers do not.
     pub memory_bytes: usize,
@@ -54,6 +56,7 @@ impl Default for Grants {
         Self {
             authorities: Authorities::AsAsked,
             variables: Variables::default(),
+            files: Files::default(),
             memory_bytes: Self::MEMORY_BYTES,
             compute_time: Self::COMPUTE_TIME,
         }
@@ -64,6 +67,12 @@ impl Variables {
     /// The names and values.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
         self.0.iter().map(|(n, v)| (n.as_str(), v.as_str()))
+    }
+
+    /// Takes out what the backend does not say that it reads.
+    pub(crate) fn keep_described(&mut self, description: &Description) {
+        let is_described = |name: &str| description.environment.iter().any(|v| v.name == name);
+        self.0.retain(|name, _| is_described(name));
     }
 
     /// Adds a variable, or gives it another value.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use wasmtime::component::{Component, Linker};
 use wasmtime::{Config, Engine};
 
-use crate::bindings::build_cache::plugin::{content, events, identity, types};
+use crate::bindings::build_cache::plugin::{content, events, files, identity, types};
 use crate::compiled::CompiledCache;
 use crate::http::{HttpClient, HttpOptions};
 use crate::state::{Imports, State, TICK};
@@ -108,6 +108,7 @@ fn linker(engine: &Engine) -> wasmtime::Result<Linker<State>> {
     content::add_to_linker::<State, Imports>(&mut linker, |state| state)?;
     events::add_to_linker::<State, Imports>(&mut linker, |state| state)?;
     identity::add_to_linker::<State, Imports>(&mut linker, |state| state)?;
+    files::add_to_linker::<State, Imports>(&mut linker, |state| state)?;
 
     clocks::types::add_to_linker::<State, WasiClocks>(&mut linker, State::clocks)?;
     clocks::monotonic_clock::add_to_linker::<State, WasiClocks>(&mut linker, State::clocks)?;

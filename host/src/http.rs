@@ -16,6 +16,7 @@ use http_body_util::BodyExt;
 use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttpHooks};
 
 use crate::grants::Reach;
+use crate::text::Scrubber;
 pub(crate) use client::HttpClient;
 pub use client::HttpOptions;
 use progress::{Progress, TimedBody, WatchedBody};
@@ -41,12 +42,14 @@ pub(crate) struct Hooks {
     /// Nothing, until the host has asked the backend what it wants.
     pub(crate) reach: Reach,
     pub(crate) traffic: Arc<Traffic>,
+    scrubber: Arc<Scrubber>,
 }
 
 impl Hooks {
-    pub(crate) fn new(client: HttpClient) -> Self {
+    pub(crate) fn new(client: HttpClient, scrubber: Arc<Scrubber>) -> Self {
         Self {
             client,
+            scrubber,
             reach: Reach::default(),
             traffic: Arc::default(),
         }
@@ -70,6 +73,12 @@ impl WasiHttpHooks for Hooks {
             return Box::new(async { Err(Error::HttpRequestDenied) });
         }
         self.traffic.requests.fetch_add(1, Ordering::Relaxed);
+        // A token that the plugin got by itself is a secret like those lent.
+        let header = request.headers().get(http::header::AUTHORIZATION);
+        let header = header.and_then(|header| header.to_str().ok());
+        if let Some(token) = header.and_then(|header| header.strip_prefix("Bearer ")) {
+            self.scrubber.learn(token);
+        }
         Box::new(send(self.client.clone(), request, options))
     }
 }

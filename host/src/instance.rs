@@ -21,6 +21,7 @@ use crate::bindings::{CacheBackend, CacheBackendPre};
 use crate::grants::Reach;
 use crate::http::Traffic;
 use crate::limits;
+use crate::link_local;
 use crate::receive::{self, Received};
 use crate::state::State;
 use crate::text::Scrubber;
@@ -44,6 +45,7 @@ pub(crate) enum Job {
     Blobs(Reply<Received<Vec<inventory::BlobInfo>>>),
     RemoveManifest(inventory::ManifestInfo, Reply<bool>),
     RemoveBlob(inventory::BlobInfo, Reply<bool>),
+    Check(Reply<backend::Access>),
 }
 
 /// What an instance is opened with.
@@ -183,6 +185,18 @@ impl Driver {
                 return Ok(Err(Error::from_backend(error, scrubber)));
             }
         };
+        let denied = link_local::denied(
+            &asked,
+            &opening.grants.authorities,
+            &opening.description,
+            &opening.grants.variables,
+        );
+        if let Some(authority) = denied {
+            return Ok(Err(Error::Denied {
+                plugin: opening.plugin.clone(),
+                authority: authority.to_owned(),
+            }));
+        }
         let attributes = opening.attributes.iter().map(|(_, value)| value.as_str());
         let variables = opening.grants.variables.iter().map(|(_, value)| value);
         let given: Vec<_> = attributes.chain(variables).collect();
@@ -305,6 +319,9 @@ impl AccessorTask<State> for Run {
             }
             Job::RemoveBlob(info, reply) => {
                 let _ = reply.send(inventory.call_remove_blob(accessor, cache, info).await?);
+            }
+            Job::Check(reply) => {
+                let _ = reply.send(caches.call_check(accessor, cache).await?);
             }
         }
         Ok(())

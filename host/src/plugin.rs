@@ -9,11 +9,15 @@ use wasmtime::component::Component;
 use wasmtime::component::types::ComponentItem;
 
 use crate::bindings::{CacheBackend, CacheBackendPre};
+use crate::files::LentFiles;
 use crate::instance::{Instance, Opening};
 use crate::limits;
+use crate::secrets;
 use crate::state::{OnEvent, State};
 use crate::text::Scrubber;
-use crate::{Cache, Content, Description, Digest, Error, Event, Grants, Host, MemoryContent};
+use crate::{
+    Cache, Content, Description, Digest, Error, Event, Grants, Host, Identity, MemoryContent,
+};
 
 /// The package of the contract, and the version of it that this host speaks.
 const CONTRACT: &str = "build-cache:plugin/";
@@ -43,6 +47,8 @@ pub struct OpenOptions {
     pub content: Option<Arc<dyn Content>>,
     /// Hears of events, on the thread that runs the plugin: it must be quick.
     pub on_event: Option<OnEvent>,
+    /// Whose tokens the backend may ask for. Without it there are none.
+    pub identity: Option<Arc<dyn Identity>>,
 }
 
 impl fmt::Debug for OpenOptions {
@@ -133,12 +139,14 @@ impl Plugin {
     }
 
     /// Opens a cache in an instance of its own. `attributes` are the user's,
-    /// without `type`, `mode` and `ignore-error`.
+    /// without `type`, `mode` and `ignore-error`. Of the granted variables the
+    /// plugin sees those that its description names.
     pub async fn open(
         &self,
         attributes: &[(String, String)],
-        options: OpenOptions,
+        mut options: OpenOptions,
     ) -> Result<Cache, Error> {
+        options.grants.variables.keep_described(&self.0.description);
         let scrubber = Arc::new(Scrubber::new(self.secrets(attributes, &options.grants)));
         let content = options
             .content
@@ -150,6 +158,8 @@ impl Plugin {
             content,
             on_event,
             Arc::clone(&scrubber),
+            LentFiles::decide(&options.grants, &self.0.description),
+            options.identity,
         );
         let opening = Opening {
             plugin: self.0.name.clone(),
@@ -167,21 +177,27 @@ impl Plugin {
         Arc::ptr_eq(&self.0, &other.0)
     }
 
-    /// The values that must never be shown: those of the attributes and
-    /// variables that the backend calls secret.
+    /// What must never be shown: the values of the attributes and variables
+    /// that the backend calls secret, and what may be secret in the URLs that
+    /// others hold.
     fn secrets(&self, attributes: &[(String, String)], grants: &Grants) -> Vec<String> {
         let description = &self.0.description;
-        let in_attributes = attributes.iter().filter(|(name, _)| {
+        let attributes = attributes.iter().map(|(name, value)| {
             let mut known = description.attributes.iter();
-            known.any(|a| a.secret && a.name == *name)
+            let is_secret = known.any(|a| a.secret && a.name == *name);
+            (is_secret, value.as_str())
         });
-        let in_variables = grants.variables.iter().filter(|(name, _)| {
+        let variables = grants.variables.iter().map(|(name, value)| {
             let mut known = description.environment.iter();
-            known.any(|v| v.secret && v.name == *name)
+            let is_secret = known.any(|v| v.secret && v.name == name);
+            (is_secret, value)
         });
-        in_attributes
-            .map(|(_, value)| value.clone())
-            .chain(in_variables.map(|(_, value)| value.to_owned()))
+        attributes
+            .chain(variables)
+            .flat_map(|(is_secret, value)| match is_secret {
+                true => vec![value.to_owned()],
+                false => secrets::of_url(value),
+            })
             .collect()
     }
 }
@@ -202,6 +218,8 @@ async fn describe(
         Arc::new(MemoryContent::default()),
         Arc::new(|_| ()),
         Arc::default(),
+        LentFiles::default(),
+        None,
     );
     let mut store = Store::new(host.engine(), state);
     limits::apply(&mut store);
@@ -287,11 +305,12 @@ fn check_world(
 
 /// Whether the contract gives a backend this import.
 fn may_import(import: &str) -> bool {
-    const INTERFACES: [&str; 13] = [
+    const INTERFACES: [&str; 14] = [
         "build-cache:plugin/types@0.1.",
         "build-cache:plugin/content@0.1.",
         "build-cache:plugin/events@0.1.",
         "build-cache:plugin/identity@0.1.",
+        "build-cache:plugin/files@0.1.",
         "wasi:http/types@0.3.",
         "wasi:http/client@0.3.",
         "wasi:clocks/types@0.3.",

@@ -12,17 +12,18 @@ use futures::stream::BoxStream;
 use tokio::sync::oneshot;
 use wasmtime::StoreContextMut;
 use wasmtime::component::{
-    Access, Accessor, Destination, FutureReader, HasData, ResourceTable, StreamProducer,
-    StreamReader, StreamResult,
+    Access, Destination, FutureReader, HasData, ResourceTable, StreamProducer, StreamReader,
+    StreamResult,
 };
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
-use crate::bindings::build_cache::plugin::{content, events, identity, types};
+use crate::bindings::build_cache::plugin::{content, events, types};
+use crate::files::LentFiles;
 use crate::http::{Hooks, HttpClient};
 use crate::limits::Limits;
 use crate::text::Scrubber;
-use crate::{Content, Digest, Event, Grants};
+use crate::{Content, Digest, Event, Grants, Identity};
 
 /// Who hears of an instance's events.
 pub(crate) type OnEvent = Arc<dyn Fn(Event) + Send + Sync>;
@@ -37,6 +38,8 @@ pub(crate) struct State {
     content: Arc<dyn Content>,
     on_event: OnEvent,
     pub(crate) scrubber: Arc<Scrubber>,
+    pub(crate) files: Arc<LentFiles>,
+    pub(crate) identity: Option<Arc<dyn Identity>>,
 }
 
 impl State {
@@ -46,6 +49,8 @@ impl State {
         content: Arc<dyn Content>,
         on_event: OnEvent,
         scrubber: Arc<Scrubber>,
+        files: LentFiles,
+        identity: Option<Arc<dyn Identity>>,
     ) -> Self {
         let mut wasi = WasiCtx::builder();
         for (name, value) in grants.variables.iter() {
@@ -55,11 +60,13 @@ impl State {
             wasi: wasi.build(),
             table: ResourceTable::new(),
             http: WasiHttpCtx::new(),
-            hooks: Hooks::new(client),
+            hooks: Hooks::new(client, Arc::clone(&scrubber)),
             limits: Limits::new(grants),
             content,
             on_event,
             scrubber,
+            files: Arc::new(files),
+            identity,
         }
     }
 }
@@ -93,7 +100,6 @@ impl HasData for Imports {
 
 impl types::Host for State {}
 impl content::Host for State {}
-impl identity::Host for State {}
 
 impl content::HostWithStore<State> for Imports {
     fn read(
@@ -209,16 +215,6 @@ impl events::Host for State {
             (self.on_event)(event);
         }
         Ok(())
-    }
-}
-
-impl identity::HostWithStore<State> for Imports {
-    /// This host has no identity of its own to lend.
-    async fn get_token(
-        _host: &Accessor<State, Self>,
-        _scope: String,
-    ) -> wasmtime::Result<Result<Option<identity::AccessToken>, String>> {
-        Ok(Ok(None))
     }
 }
 

@@ -20,6 +20,8 @@ pub(crate) struct Failure {
 pub(crate) enum Cause {
     /// The service said no.
     Refused(Box<Refusal>),
+    /// There was no credential to send it with.
+    Credential(Error),
     /// There was no whole answer.
     Transport(TransportError),
     /// There was an answer, but none that the Blob service gives.
@@ -100,6 +102,13 @@ impl Failure {
     }
 }
 
+impl Cause {
+    /// The service does not take the token.
+    pub(super) fn is_401(&self) -> bool {
+        matches!(self, Self::Refused(refusal) if refusal.status == 401)
+    }
+}
+
 /// What came back, in a few words.
 impl fmt::Display for Cause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -117,6 +126,7 @@ impl fmt::Display for Cause {
                 }
                 Ok(())
             }
+            Self::Credential(error) => write!(f, "{error}"),
             Self::Transport(error) => match error {
                 TransportError::Content(text) => write!(f, "the layer could not be read: {text}"),
                 TransportError::Denied => {
@@ -156,21 +166,33 @@ impl Failure {
             Cause::Strange { .. } => {
                 return "Check account_url: another server, or a proxy in between, has answered";
             }
-            Cause::Transport(_) => return "",
+            Cause::Transport(_) | Cause::Credential(_) => return "",
         };
         match refusal.code.as_str() {
             _ if refusal.clock_ahead.is_some_and(is_off) && refusal.status == 403 => {
                 "This machine's clock is more than 15 minutes off: set it right"
             }
             "AuthenticationFailed" | "InvalidAuthenticationInfo" => {
-                "Check that the key belongs to this account and has not been replaced"
+                "Check that the key, SAS token or identity is one for this account, and has not \
+                 ended or been replaced"
             }
             "KeyBasedAuthenticationNotPermitted" => "The account does not allow keys",
             "AuthorizationFailure" => {
                 "Check the account's firewall: it may not let this network in"
             }
             "AuthorizationPermissionMismatch" => {
-                "The credential lacks a role such as Storage Blob Data Contributor"
+                "The credential lacks a role such as Storage Blob Data Contributor, which Owner \
+                 and Contributor do not include; a SAS token lacks a permission. A new role takes \
+                 some minutes to count"
+            }
+            "AuthorizationResourceTypeMismatch" | "AuthorizationServiceMismatch" => {
+                "The SAS token is for something else: an account's must allow the Blob service, \
+                 its containers and its objects"
+            }
+            "AuthorizationProtocolMismatch" => "The SAS token asks for https",
+            "AuthorizationSourceIPMismatch" => "The SAS token is for other addresses than this",
+            "PublicAccessNotPermitted" | "NoAuthenticationInformation" => {
+                "The account lets nobody in without a credential"
             }
             "ContainerNotFound" => "Check the container's name",
             "ContainerBeingDeleted" => {
@@ -195,6 +217,7 @@ impl From<Failure> for Error {
     fn from(failure: Failure) -> Self {
         let text = failure.to_string();
         match &failure.cause {
+            Cause::Credential(error) => error.clone(),
             Cause::Transport(TransportError::Content(why)) => Error::Content(why.clone()),
             Cause::Transport(TransportError::Denied) => Error::Forbidden(text),
             Cause::Transport(TransportError::Broken(_) | TransportError::Unusable(_)) => {

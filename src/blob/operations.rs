@@ -123,6 +123,20 @@ impl<T: Transport> Blobs<'_, T> {
         self.write(&request).await
     }
 
+    /// Put Blob where there is no blob yet, in a container that is there
+    /// already: what tries a write should not make one.
+    pub(crate) async fn put_probe(
+        &self,
+        key: &BlobKey,
+        bytes: &'static [u8],
+    ) -> Result<(), Failure> {
+        let mut request = self.request(Method::Put, Some(key));
+        request.headers.push("x-ms-blob-type", "BlockBlob");
+        Condition::Absent.put_on(&mut request.headers);
+        request.body = Body::Bytes(Rc::from(bytes));
+        self.send(&request, 201).await.map(drop)
+    }
+
     /// Put Block: one block of an upload that is not committed.
     pub(crate) async fn put_block(
         &self,
@@ -261,6 +275,7 @@ impl<T: Transport> Blobs<'_, T> {
             authority: url.authority.clone(),
             path,
             query: Vec::new(),
+            given_query: None,
             headers: Headers::default(),
             body: Body::Empty,
             timeouts: Timeouts::default(),

@@ -48,6 +48,8 @@ fn may_pass(cause: &Cause) -> bool {
             is_passing(refusal.status) || refusal.code == "ContainerBeingDeleted"
         }
         Cause::Strange { status, .. } => is_passing(*status),
+        // Whoever gives tokens was asked again already.
+        Cause::Credential(_) => false,
         Cause::Transport(error) => matches!(error, TransportError::Broken(_)),
     }
 }

@@ -5,6 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use super::failure::{self, Cause, Failure, Refusal};
 use super::{Blobs, VERSION, retry, xml};
+use crate::credential::Generation;
 use crate::transport::{Event, Headers, Method, Request, Response, Timeouts, Transport};
 
 /// What is read of an answer that is an error, at most; in bytes.
@@ -28,6 +29,8 @@ struct Tries {
     failing_since: Option<Duration>,
     /// Whether it has been sent again with the server's clock.
     clock_was_set: bool,
+    /// Whether it has been sent again with a new token.
+    token_was_renewed: bool,
 }
 
 impl<T: Transport> Blobs<'_, T> {
@@ -68,7 +71,7 @@ impl<T: Transport> Blobs<'_, T> {
         loop {
             let clock_ahead = self.clock_ahead.get();
             let signed_at = shift(self.transport.time_of_day(), clock_ahead);
-            let signed = self.signed(request, signed_at);
+            let (signed, token) = self.signed(request, signed_at).await?;
             self.requests.set(self.requests.get() + 1);
             tries.sent += 1;
             let cause = match self.attempt(&signed, signed_at, expected).await {
@@ -78,6 +81,11 @@ impl<T: Transport> Blobs<'_, T> {
             if let Some(error) = clock_error(&cause).filter(|_| !tries.clock_was_set) {
                 tries.clock_was_set = true;
                 self.clock_ahead.set(clock_ahead + error);
+                self.tell(tries, request, &cause, Duration::ZERO);
+            } else if let Some(token) = token.filter(|_| cause.is_401() && !tries.token_was_renewed)
+            {
+                tries.token_was_renewed = true;
+                self.credential.forget(token);
                 self.tell(tries, request, &cause, Duration::ZERO);
             } else {
                 self.wait_after(tries, request, cause).await?;
@@ -123,8 +131,12 @@ impl<T: Transport> Blobs<'_, T> {
     }
 
     /// The request as it goes out: with its date, its limits and, last, its
-    /// signature.
-    fn signed(&self, request: &Request, at: SystemTime) -> Request {
+    /// signature or its token, and which token that is.
+    async fn signed(
+        &self,
+        request: &Request,
+        at: SystemTime,
+    ) -> Result<(Request, Option<Generation>), Failure> {
         let stall = self.config.tuning.stall_timeout;
         let length = request.body.length();
         let mut signed = request.clone();
@@ -140,8 +152,14 @@ impl<T: Transport> Blobs<'_, T> {
         headers.push("user-agent", USER_AGENT);
         headers.push("x-ms-date", httpdate::fmt_http_date(at));
         headers.push("x-ms-version", VERSION);
-        self.credential.sign(&mut signed);
-        signed
+        let authorized = self.credential.authorize(self.transport, &mut signed);
+        match authorized.await {
+            Ok(token) => Ok((signed, token)),
+            Err(error) => Err(Failure {
+                request: request.summary(),
+                cause: Cause::Credential(error),
+            }),
+        }
     }
 
     /// Sends a request once.

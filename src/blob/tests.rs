@@ -204,7 +204,7 @@ fn a_clock_that_is_off_is_set_by_the_servers_and_the_request_sent_once_more() {
     let Error::Unauthenticated(text) = outcome.unwrap_err().into() else {
         panic!("not unauthenticated")
     };
-    assert!(text.contains("the key belongs to this account"), "{text}");
+    assert!(text.contains("one for this account"), "{text}");
 
     // Nor is it tried for ever.
     let refusal =

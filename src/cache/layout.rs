@@ -71,6 +71,13 @@ impl Layout {
         BlobKey(join(&[&self.prefix, &self.manifests, name]))
     }
 
+    /// The key of a probe: neither a layer's nor, with the usual prefixes, a
+    /// manifest's.
+    pub(crate) fn probe(&self, random: u64) -> BlobKey {
+        let name = format!("build-cache-probe-{random:016x}");
+        BlobKey(join(&[&self.prefix, &name]))
+    }
+
     /// What the keys of all layers begin with: the digests follow.
     pub(crate) fn blobs_begin_with(&self) -> String {
         listing_prefix(&[&self.prefix, &self.blobs])

@@ -25,7 +25,9 @@ impl AccountUrl {
             return Err("empty: give an address such as https://ACCOUNT.blob.core.windows.net");
         }
         if text.contains(['?', '#']) {
-            return Err("it must end with the path: leave out what follows `?` or `#`");
+            return Err(
+                "it must end with the path: leave out what follows `?` or `#`, unless it is a SAS token",
+            );
         }
         let (scheme, rest) = match text.split_once(':') {
             Some((scheme, rest)) if rest.starts_with("//") => (scheme, &rest[2..]),

@@ -1,5 +1,5 @@
-//! The attributes and variables by name: which there are, what they are for,
-//! and which of two sources counts.
+//! The attributes by name: which there are, what they are for, and whether an
+//! attribute or its variable counts.
 
 use crate::error::Error;
 use crate::secret::Secret;
@@ -10,13 +10,6 @@ pub(crate) struct Attribute {
     pub(crate) description: &'static str,
     pub(crate) default: Option<&'static str>,
     pub(crate) required: bool,
-    pub(crate) secret: bool,
-}
-
-/// A variable, for `describe`.
-pub(crate) struct Variable {
-    pub(crate) name: &'static str,
-    pub(crate) description: &'static str,
     pub(crate) secret: bool,
 }
 
@@ -37,14 +30,12 @@ const fn plain(
 
 /// Every attribute there is.
 pub(crate) const ATTRIBUTES: &[Attribute] = &[
-    Attribute {
-        required: true,
-        ..plain(
-            "account_url",
-            "Address of the storage account, such as https://ACCOUNT.blob.core.windows.net",
-            None,
-        )
-    },
+    plain(
+        "account_url",
+        "Address of the storage account, such as https://ACCOUNT.blob.core.windows.net, which \
+         connection_string tells as well",
+        None,
+    ),
     plain(
         "account_name",
         "Name of the storage account, where account_url does not tell it",
@@ -54,6 +45,27 @@ pub(crate) const ATTRIBUTES: &[Attribute] = &[
         secret: true,
         ..plain("secret_access_key", "Key of the storage account", None)
     },
+    Attribute {
+        secret: true,
+        ..plain(
+            "sas_token",
+            "SAS token of the storage account or the container",
+            None,
+        )
+    },
+    Attribute {
+        secret: true,
+        ..plain(
+            "connection_string",
+            "Connection string of the storage account",
+            None,
+        )
+    },
+    plain(
+        "anonymous",
+        "Whether to send requests without a credential, which read public containers",
+        Some("false"),
+    ),
     plain(
         "container",
         "Container that holds the cache; made when it is missing",
@@ -103,35 +115,6 @@ pub(crate) const ATTRIBUTES: &[Attribute] = &[
 
 /// What BuildKit takes for every cache and does not use for this one.
 const NO_EFFECT: &str = "Accepted as in BuildKit, without effect: layers are stored as they are";
-
-/// Every variable that is read.
-pub(crate) const VARIABLES: &[Variable] = &[
-    Variable {
-        name: "BUILDKIT_AZURE_STORAGE_ACCOUNT_URL",
-        description: "Stands in for account_url",
-        secret: false,
-    },
-    Variable {
-        name: "BUILDKIT_AZURE_STORAGE_ACCOUNT_NAME",
-        description: "Stands in for account_name",
-        secret: false,
-    },
-    Variable {
-        name: "BUILDKIT_AZURE_STORAGE_CONTAINER",
-        description: "Stands in for container",
-        secret: false,
-    },
-    Variable {
-        name: "BUILDKIT_AZURE_STORAGE_PREFIX",
-        description: "Stands in for prefix",
-        secret: false,
-    },
-    Variable {
-        name: "AZURE_STORAGE_KEY",
-        description: "Stands in for secret_access_key",
-        secret: true,
-    },
-];
 
 /// What the user gave, known names only.
 pub(super) struct Attributes {
@@ -204,6 +187,11 @@ impl Attributes {
     /// The value of an attribute: the last one of that name.
     fn attribute(&mut self, name: &'static str) -> Option<Given> {
         take_value(self.attributes.iter_mut().rev(), name)
+    }
+
+    /// Takes a variable's value, unless it is empty.
+    pub(super) fn take_variable(&mut self, name: &'static str) -> Option<Given> {
+        self.variable(name).filter(|given| !given.value.is_empty())
     }
 
     /// The value of a variable.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{AccountUrl, Config, ContainerName, Tuning};
-use crate::credential::Credential;
+use crate::credential::{Access, Credential};
 use crate::error::Error;
 
 type Pairs<'a> = &'a [(&'a str, &'a str)];
@@ -41,7 +41,7 @@ fn an_account_url_alone_gives_buildkits_defaults() {
     );
     assert_eq!(config.layout.blobs_begin_with(), "blobs/");
     assert_eq!(config.tuning, Tuning::default());
-    assert!(config.shared_key.is_none() && config.ignored.is_empty());
+    assert!(matches!(config.access, Access::Entra(_)) && config.ignored.is_empty());
 }
 
 #[test]
@@ -65,7 +65,7 @@ fn variables_stand_in_for_attributes_and_attributes_win() {
         config.layout.manifest("n").as_str(),
         "env/prefix/manifests/n"
     );
-    assert!(config.shared_key.is_some());
+    assert!(matches!(config.access, Access::SharedKey { .. }));
 
     let attributes = [
         URL,
@@ -206,7 +206,7 @@ fn a_malformed_account_url_is_refused_without_its_text() {
         "https://host:+443",
         "https://ho st",
         "https://host/pa th",
-        "https://host?sv=1&sig=SECRET",
+        "https://host?code=SECRET",
         "https://host/#top",
         "https://..",
         "https://a..b",
@@ -363,15 +363,19 @@ fn a_bad_key_names_its_source_and_is_not_shown() {
 }
 
 #[test]
-fn without_a_key_there_is_no_credential_and_the_text_says_how_to_give_one() {
-    let config = parse(&[URL], &[]).unwrap();
+fn no_token_goes_over_plain_http_and_the_text_says_what_to_do() {
+    let url = ("account_url", "http://acct.blob.core.windows.net");
+    let config = parse(&[url], &[]).unwrap();
     match Credential::find(&config).map(|_| ()) {
         Err(Error::Unauthenticated(text)) => {
             assert!(
-                text.contains("`acct`") && text.contains("secret_access_key"),
+                text.contains("`acct`")
+                    && text.contains("https://")
+                    && text.contains("secret_access_key"),
                 "{text}"
             );
         }
         other => panic!("{other:?}"),
     }
+    Credential::find(&parse(&[URL], &[]).unwrap()).unwrap();
 }

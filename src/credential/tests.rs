@@ -1,5 +1,10 @@
 //! Signatures against those that others have made: the Azure SDK for Go, by
-//! way of BuildKit, and reqsign.
+//! way of BuildKit, and reqsign. `places` and `hosts` get tokens, `tokens`
+//! keeps them.
+
+mod hosts;
+mod places;
+mod tokens;
 
 use futures::executor::block_on;
 use reqsign_core::SignRequest as _;
@@ -42,6 +47,7 @@ fn request(method: Method, target: &str, headers: &[(String, String)]) -> Reques
                 (&*decode(name).leak(), decode(value))
             })
             .collect(),
+        given_query: None,
         headers: fields,
         body: Body::Empty,
         timeouts: Timeouts::default(),

@@ -3,9 +3,11 @@
 //! afterwards.
 
 use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
 
-use super::{Event, Headers, Request, Response, Transport, TransportError};
+use super::{Event, Headers, HostToken, Request, Response, Transport, TransportError};
+use crate::secret::Secret;
 
 /// What a script says to a request.
 pub(crate) type Answer = Result<Reply, TransportError>;
@@ -67,6 +69,10 @@ pub(crate) struct Scripted<F> {
     pub(crate) requests: RefCell<Vec<Request>>,
     pub(crate) events: RefCell<Vec<Event>>,
     pub(crate) slept: RefCell<Vec<Duration>>,
+    /// The files that the host lends.
+    pub(crate) files: RefCell<BTreeMap<String, Vec<u8>>>,
+    /// What the host's own identity gives: a token and when it ends.
+    pub(crate) host_identity: RefCell<Result<Option<(String, u64)>, String>>,
     /// The most requests that were under way at once.
     pub(crate) most_at_once: Cell<usize>,
     at_once: Cell<usize>,
@@ -82,11 +88,24 @@ impl<F: Fn(&Request) -> Answer> Scripted<F> {
             requests: RefCell::default(),
             events: RefCell::default(),
             slept: RefCell::default(),
+            files: RefCell::default(),
+            host_identity: RefCell::new(Ok(None)),
             most_at_once: Cell::new(0),
             at_once: Cell::new(0),
             elapsed: Cell::new(Duration::ZERO),
             random: Cell::new(1),
         }
+    }
+
+    /// Has a file be there with this content, now or in place of what was.
+    pub(crate) fn write_file(&self, path: &str, content: impl Into<Vec<u8>>) {
+        let mut files = self.files.borrow_mut();
+        files.insert(path.to_owned(), content.into());
+    }
+
+    /// Has time pass.
+    pub(crate) fn pass(&self, time: Duration) {
+        self.elapsed.set(self.elapsed.get() + time);
     }
 
     /// How many requests were sent whose summary contains `what`.
@@ -151,6 +170,18 @@ impl<F: Fn(&Request) -> Answer> Transport for Scripted<F> {
                 .wrapping_add(1),
         );
         self.random.get()
+    }
+
+    async fn read_file(&self, path: &str) -> Result<Option<Vec<u8>>, String> {
+        Ok(self.files.borrow().get(path).cloned())
+    }
+
+    async fn host_token(&self, _: &str) -> Result<Option<HostToken>, String> {
+        let given = self.host_identity.borrow().clone()?;
+        Ok(given.map(|(token, expires_at)| HostToken {
+            token: Secret::new(token),
+            expires_at,
+        }))
     }
 
     fn emit(&self, event: Event) {

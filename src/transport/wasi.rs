@@ -1,5 +1,6 @@
 //! The seam as a component has it: wasi:http, wasi:clocks, wasi:random and the
-//! contract's `content` and `events`. The one room that touches them.
+//! contract's `content`, `events`, `files` and `identity`. The one room that
+//! touches them.
 
 use std::cell::RefCell;
 use std::pin::pin;
@@ -10,8 +11,11 @@ use wasip3::http::client;
 use wasip3::http::types as http;
 use wit_bindgen::{FutureReader, StreamReader, StreamResult};
 
-use super::{Body, Event, Headers, Method, Request, Response, Timeouts, Transport, TransportError};
-use crate::bindings::build_cache::plugin::{content, events, types};
+use super::{
+    Body, Event, Headers, HostToken, Method, Request, Response, Timeouts, Transport, TransportError,
+};
+use crate::bindings::build_cache::plugin::{content, events, files, identity, types};
+use crate::secret::Secret;
 
 /// How much of a body is taken from or given to the host at a time, in bytes.
 const CHUNK: usize = 64 * 1024;
@@ -135,6 +139,18 @@ impl Transport for Wasi {
         wasip3::random::random::get_random_u64()
     }
 
+    async fn read_file(&self, path: &str) -> Result<Option<Vec<u8>>, String> {
+        files::read(path.to_owned()).await
+    }
+
+    async fn host_token(&self, scope: &str) -> Result<Option<HostToken>, String> {
+        let token = identity::get_token(scope.to_owned()).await?;
+        Ok(token.map(|given| HostToken {
+            token: Secret::new(given.token),
+            expires_at: given.expires_at,
+        }))
+    }
+
     fn emit(&self, event: Event) {
         events::emit(&match event {
             Event::LayerReused(digest) => events::Event::LayerReused(digest.to_string()),
@@ -211,6 +227,7 @@ fn address(message: &http::Request, request: &Request) -> Result<(), TransportEr
         Method::Get => http::Method::Get,
         Method::Head => http::Method::Head,
         Method::Put => http::Method::Put,
+        Method::Post => http::Method::Post,
         Method::Delete => http::Method::Delete,
     };
     let scheme = match request.https {

@@ -1,6 +1,7 @@
 //! The command as its users meet it: the built program, the built components,
 //! and a store that checks signatures.
 
+mod check;
 mod misuse;
 mod plugins;
 mod pull;

@@ -41,6 +41,7 @@ fn a_plugin_is_described() {
         "attributes",
         "environment",
         "authorities",
+        "files",
         "imports",
         "exports",
     ] {

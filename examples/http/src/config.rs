@@ -61,6 +61,7 @@ pub(crate) fn variables() -> Vec<Variable> {
         name: name.into(),
         description: format!("Stands in for {attribute}"),
         secret: attribute == "token",
+        file: false,
     };
     vec![
         variable(URL_VARIABLE, "url"),

@@ -53,6 +53,12 @@ pub(crate) fn manifest_path(name: &str) -> String {
     path
 }
 
+/// Where a probe lies, below the cache's folder: among the manifests, which is
+/// a folder that a cache needs anyway, under what is the path of no name.
+pub(crate) fn probe_path(random: u64) -> String {
+    format!("/manifests/~probe-{random:016x}")
+}
+
 /// A manifest's bytes.
 pub(crate) fn write_manifest(manifest: &Manifest) -> Result<Vec<u8>, Error> {
     let stored = Stored {

@@ -4,8 +4,10 @@
 //!
 //! This room is the contract's world: each call of a cache, step by step.
 //! `config` knows what the user gave, `layout` what lies where on the server,
-//! `server` what can be asked of it, `wire` how a request travels.
+//! `server` what can be asked of it, `wire` how a request travels; `check` tries
+//! what may be done there.
 
+mod check;
 mod config;
 mod layout;
 mod server;
@@ -29,10 +31,11 @@ use std::collections::BTreeMap;
 use bindings::build_cache::plugin::events::{Event, emit};
 use bindings::build_cache::plugin::types::{Error, Layer, Manifest};
 use bindings::exports::build_cache::plugin::backend::{self, CacheBorrow, Description};
-use bindings::exports::build_cache::plugin::backend::{ExportSummary, Imported, Loaded};
+use bindings::exports::build_cache::plugin::backend::{Access, ExportSummary, Imported, Loaded};
 use bindings::exports::build_cache::plugin::inventory::{self, BlobInfo, ManifestInfo};
 use futures::stream::{self, StreamExt, TryStreamExt};
 use wasip3::cli::environment::get_environment;
+use wasip3::random::random::get_random_u64;
 use wit_bindgen::{FutureReader, StreamReader};
 
 use config::Config;
@@ -54,6 +57,7 @@ impl backend::Guest for Plugin {
             attributes: config::attributes(),
             environment: config::variables(),
             authorities: Vec::new(),
+            files: Vec::new(),
         }
     }
 
@@ -133,6 +137,10 @@ impl backend::GuestCache for Cache {
             Some(0) => Ok(server.find(&path).await?.map(|_| server::nothing())),
             _ => server.read(&path, offset, length).await,
         }
+    }
+
+    async fn check(&self) -> Result<Access, Error> {
+        Ok(check::check(&self.0, get_random_u64()).await)
     }
 }
 

@@ -1,6 +1,7 @@
 //! The harness: what this repository's backends and host must do, on real
 //! stores. One program, as linking wasmtime takes its time.
 
+mod azurite_credentials;
 mod bad_input;
 mod conformance;
 mod fixtures;

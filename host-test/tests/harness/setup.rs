@@ -88,10 +88,15 @@ pub async fn azblob_on(store: &Arc<RunningStore>) -> Subject {
         .with_back_door(BackDoor::new(Arc::new(raw), azblob_key))
 }
 
+/// Azurite.
+pub fn azurite() -> &'static Azurite {
+    static AZURITE: OnceLock<Azurite> = OnceLock::new();
+    AZURITE.get_or_init(|| Azurite::start().unwrap_or_else(|why| panic!("{why}")))
+}
+
 /// azblob on a container of Azurite.
 pub async fn azblob_on_azurite() -> Subject {
-    static AZURITE: OnceLock<Azurite> = OnceLock::new();
-    let azurite = AZURITE.get_or_init(|| Azurite::start().unwrap_or_else(|why| panic!("{why}")));
+    let azurite = azurite();
     let container = unique("test");
     let raw = azurite.container(&container).await.expect("a container");
     let attributes = attributes([

@@ -44,6 +44,7 @@ fn no_call_is_lost_while_backends_are_swapped() {
             grants: grants(&store),
             content: Some(Arc::new(sample.clone())),
             on_event: None,
+            identity: None,
         };
         let live = registry.live(TYPE, setup::attributes([("name", "app")]), options);
 
@@ -102,6 +103,7 @@ fn a_call_that_runs_finishes_on_the_old_backend_and_new_ones_take_the_new() {
             grants: grants(&store),
             content: Some(Arc::new(sample.clone())),
             on_event: None,
+            identity: None,
         };
         let live = registry.live(TYPE, setup::attributes([("name", "app")]), options);
         store

@@ -101,6 +101,7 @@ impl Store {
             _ => None,
         };
         Ok(match (request.method, query("comp"), blob) {
+            (Method::Post, ..) => panic!("the Blob service is sent no POST"),
             (Method::Head | Method::Get | Method::Delete, _, None) => {
                 Reply::error(404, "BlobNotFound")
             }

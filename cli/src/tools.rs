@@ -1,0 +1,63 @@
+//! The developer's tools whose sign-in a backend may use: what is known of
+//! each, as data. This is the one place that names tools; a backend asks for a
+//! scope and learns no more than a token.
+
+use build_cache_host::{CommandIdentities, CommandIdentity};
+
+/// Azure Storage, in every cloud. A token for anything else, such as the
+/// management of the developer's subscriptions, is no cache's business.
+const STORAGE_SCOPE: &str = "https://storage.azure.com/.default";
+
+/// The tools, in the order in which they are asked.
+pub fn identities() -> CommandIdentities {
+    CommandIdentities(vec![azure_cli(), azure_developer_cli()])
+}
+
+/// The Azure CLI. Since version 2.54 `expires_on` is in seconds; before, there
+/// is only `expiresOn`, a local time.
+/// <https://learn.microsoft.com/cli/azure/account#az-account-get-access-token>
+fn azure_cli() -> CommandIdentity {
+    tool(
+        "az",
+        &[
+            "account",
+            "get-access-token",
+            "-o",
+            "json",
+            "--resource",
+            "{resource}",
+        ],
+        "/accessToken",
+        &["/expires_on", "/expiresOn"],
+    )
+}
+
+/// The Azure Developer CLI, whose `expiresOn` is an RFC 3339 time.
+/// <https://learn.microsoft.com/azure/developer/azure-developer-cli/reference#azd-auth-token>
+fn azure_developer_cli() -> CommandIdentity {
+    tool(
+        "azd",
+        &[
+            "auth",
+            "token",
+            "-o",
+            "json",
+            "--no-prompt",
+            "--scope",
+            "{scope}",
+        ],
+        "/token",
+        &["/expiresOn"],
+    )
+}
+
+fn tool(program: &str, args: &[&str], token: &str, expires: &[&str]) -> CommandIdentity {
+    let owned = |texts: &[&str]| texts.iter().map(ToString::to_string).collect();
+    CommandIdentity {
+        program: program.to_owned(),
+        args: owned(args),
+        scopes: vec![STORAGE_SCOPE.to_owned()],
+        token: token.to_owned(),
+        expires: owned(expires),
+    }
+}

@@ -1,0 +1,111 @@
+//! Checking a credential, and whom the program trusts on the way to a token.
+
+use std::os::unix::fs::PermissionsExt;
+use std::process::Command;
+
+use token_service::{Credential, Endpoint, Options, Running, Secret, TokenService};
+
+use crate::world::{Ran, World, text};
+
+const PASSWORD: &str = "swordfish-of-the-tests";
+
+/// Entra on this machine, which stands in for a store that knows nobody too.
+fn entra() -> Running {
+    let service = TokenService::start(Options::default()).expect("a service");
+    service.register_client("builder", Credential::Secret(Secret::new(PASSWORD)));
+    service
+}
+
+/// Checks a cache in a store at the token service's own address: the token is
+/// got, and what the store says to it does not matter here.
+fn check(world: &World, service: &Running, prepare: impl FnOnce(&mut Command)) -> Ran {
+    let url = service.authority_url();
+    let to = format!("type=azblob,account_url={url}/account,container=tests,name=a,max_retries=0");
+    let mut command = world.command(&["check", "-v", "--to", &to]);
+    command.envs(service.client_env("builder"));
+    command.env("AZURE_CLIENT_SECRET", PASSWORD);
+    prepare(&mut command);
+    let ran = world.run_command(command);
+    let secrets = service.secrets();
+    for secret in secrets.iter().map(Secret::expose).chain([PASSWORD]) {
+        let shown = ran.stdout.contains(secret) || ran.stderr.contains(secret);
+        assert!(!shown, "a secret is shown");
+    }
+    ran
+}
+
+#[test]
+fn a_key_is_checked_and_nothing_is_left_behind() {
+    let world = World::new();
+    let to = world.cache("name=app");
+    for command in [&["check"][..], &["login", "check"]] {
+        let args = [command, &["--to", &to]].concat();
+        let ran = world.run(&args).succeeded();
+        for part in ["credential: ", "✓ read ", "✓ write ", "tests", "This does"] {
+            assert!(ran.stdout.contains(part), "`{part}` is not said: {ran:?}");
+        }
+    }
+    let json = world
+        .run(&["check", "--json", "--to", &to])
+        .succeeded()
+        .json();
+    assert_eq!(json["sufficient"], true);
+    assert!(json["attempts"].as_array().is_some_and(|a| a.len() >= 2));
+}
+
+#[test]
+fn a_certificate_authority_of_nobody_is_not_trusted() {
+    let (world, service) = (World::new(), entra());
+    let ran = check(&world, &service, |_| {});
+    assert_eq!(ran.code, Some(1), "{ran:?}");
+    assert_eq!(service.requests(Endpoint::Token), 0);
+}
+
+#[test]
+fn the_certificate_authorities_of_ssl_cert_file_are_trusted() {
+    let (world, service) = (World::new(), entra());
+    check(&world, &service, |command| {
+        command.env("SSL_CERT_FILE", service.ca_path());
+    });
+    assert_eq!(service.requests(Endpoint::Token), 1);
+}
+
+#[test]
+fn the_certificate_authorities_of_a_flag_are_trusted() {
+    let (world, service) = (World::new(), entra());
+    check(&world, &service, |command| {
+        command.args(["--ca-file", text(&service.ca_path())]);
+    });
+    assert_eq!(service.requests(Endpoint::Token), 1);
+}
+
+#[test]
+fn the_token_of_a_developers_tool_is_used_and_not_shown() {
+    let (world, service) = (World::new(), entra());
+    let tools = world.path("tools");
+    std::fs::create_dir(&tools).expect("a folder");
+    let (tool, asked) = (tools.join("az"), world.path("asked"));
+    let token = "eyJub3RoaW5n-a-token-of-some-length";
+    let script = format!(
+        "#!/bin/sh\necho \"$*\" >> '{}'\n\
+         echo '{{\"accessToken\":\"{token}\",\"expires_on\":4000000000}}'\n",
+        asked.display()
+    );
+    std::fs::write(&tool, script).expect("a script");
+    let runnable = std::fs::Permissions::from_mode(0o755);
+    std::fs::set_permissions(&tool, runnable).expect("permissions");
+
+    let ran = check(&world, &service, |command| {
+        command.env_remove("AZURE_CLIENT_SECRET");
+        command.env("AZURE_TOKEN_CREDENTIALS", "dev");
+        command.env("SSL_CERT_FILE", service.ca_path());
+        command.env("PATH", &tools);
+    });
+    let asked = std::fs::read_to_string(&asked).expect("the tool was asked");
+    assert_eq!(
+        asked,
+        "account get-access-token -o json --resource https://storage.azure.com\n"
+    );
+    assert!(!ran.stdout.contains(token) && !ran.stderr.contains(token));
+    assert_eq!(service.requests(Endpoint::Token), 0);
+}

@@ -1,0 +1,181 @@
+//! SAS tokens and connection strings. The tokens in `fixtures/sas.json` were
+//! made by Azure's own SDK for Python, for the emulator's account and its
+//! container `sas`; they allow no more than an export or an import needs.
+
+use std::sync::OnceLock;
+
+use blob_store::{EMULATOR_ACCOUNT, EMULATOR_KEY};
+use build_cache_host::Error;
+use host_test::fixtures;
+use host_test::sample::{Sample, unique};
+use serde_json::Value;
+use tokio::sync::OnceCell;
+
+use super::{World, store, with};
+use crate::setup::{azurite, run};
+
+/// The container that the tokens are for.
+const CONTAINER: &str = "sas";
+
+/// A SAS token that Azure's SDK made.
+fn token(name: &str) -> &'static str {
+    static FIXTURE: OnceLock<Value> = OnceLock::new();
+    let fixture = FIXTURE.get_or_init(|| {
+        let path = fixtures::workspace().join("host-test/fixtures/sas.json");
+        let json = std::fs::read(path).expect("a fixture");
+        serde_json::from_slice(&json).expect("JSON")
+    });
+    fixture["tokens"][name].as_str().expect("a token")
+}
+
+/// The percent-encoded signature of a token, and the plain one.
+fn signatures(token: &str) -> [String; 2] {
+    let encoded = token.split("sig=").last().expect("a signature");
+    let plain = encoded.replace("%2B", "+").replace("%3D", "=");
+    [encoded.to_owned(), plain]
+}
+
+/// A world on the tokens' container, in a space of its own there.
+async fn world() -> World {
+    static MADE: OnceCell<()> = OnceCell::const_new();
+    MADE.get_or_init(async || {
+        azurite().container(CONTAINER).await.expect("a container");
+    })
+    .await;
+    let mut world = World::new().await;
+    for (name, value) in &mut world.attributes {
+        match name.as_str() {
+            "account_url" => *value = azurite().url().to_owned(),
+            "container" => *value = CONTAINER.to_owned(),
+            _ => {}
+        }
+    }
+    world
+        .attributes
+        .push(("prefix".to_owned(), unique("space")));
+    world
+}
+
+fn given(token: &str) -> super::Environment {
+    vec![("AZURE_STORAGE_SAS_TOKEN", token.to_owned())]
+}
+
+#[test]
+fn the_least_permissions_do_for_each_kind_of_token() {
+    run(async {
+        for (export, import) in [
+            ("accountExport", "accountImport"),
+            ("serviceExport", "serviceImport"),
+        ] {
+            let world = world().await;
+            let sample = Sample::of_sizes((0..10).map(|number| 100 + number));
+            let variables = given(token(export));
+            let cache = world.open(&variables, sample.clone()).await.expect("open");
+            let summary = cache.export(&sample.manifest).await.expect(export);
+            // Each layer is asked for and written, and one manifest: none went
+            // to the container.
+            assert_eq!(summary.requests, 2 * 10 + 1, "{export}");
+            world.check_pull(&given(token(import)), &sample).await;
+            for name in [export, import] {
+                let signatures = signatures(token(name));
+                world.check_nothing_shows(&signatures.each_ref().map(String::as_str));
+            }
+        }
+    });
+}
+
+#[test]
+fn a_token_that_only_reads_does_not_write_and_says_so() {
+    run(async {
+        for import in ["accountImport", "serviceImport"] {
+            let world = world().await;
+            let error = world.push(&given(token(import)), 1).await;
+            let error = error.expect_err("forbidden");
+            assert!(matches!(error, Error::Forbidden(_)), "{import}: {error:?}");
+            let signatures = signatures(token(import));
+            world.check_nothing_shows(&signatures.each_ref().map(String::as_str));
+        }
+    });
+}
+
+#[test]
+fn a_signature_that_is_wrong_is_refused_without_being_shown() {
+    run(async {
+        let world = world().await;
+        let wrong = token("serviceExport").replace("sig=", "sig=Wr0ng");
+        let error = world.push(&given(&wrong), 1).await.expect_err("refused");
+        let is_refusal = matches!(error, Error::Unauthenticated(_) | Error::Forbidden(_));
+        assert!(is_refusal, "{error:?}");
+        let signatures = signatures(&wrong);
+        world.check_nothing_shows(&signatures.each_ref().map(String::as_str));
+    });
+}
+
+#[test]
+fn a_token_is_taken_from_the_attribute_and_from_the_accounts_address() {
+    run(async {
+        let sas = token("serviceExport");
+        let mut in_attribute = world().await;
+        let attribute = ("sas_token".to_owned(), format!("?{sas}"));
+        in_attribute.attributes.push(attribute);
+        let mut in_url = world().await;
+        in_url.attributes[0].1 = format!("{}?{sas}", in_url.attributes[0].1);
+        for world in [in_attribute, in_url] {
+            let sample = world.push(&Vec::new(), 2).await.expect("an export");
+            world.check_pull(&Vec::new(), &sample).await;
+            let signatures = signatures(sas);
+            world.check_nothing_shows(&signatures.each_ref().map(String::as_str));
+        }
+    });
+}
+
+#[test]
+fn a_connection_string_lets_in_with_a_key_and_with_a_token() {
+    run(async {
+        let endpoint = azurite().url();
+        let sas = token("serviceExport");
+        for string in [
+            format!(
+                "DefaultEndpointsProtocol=http;AccountName={EMULATOR_ACCOUNT};\
+                 AccountKey={EMULATOR_KEY};BlobEndpoint={endpoint};"
+            ),
+            format!("BlobEndpoint={endpoint};SharedAccessSignature={sas}"),
+        ] {
+            let mut world = world().await;
+            // A connection string says itself where the store is.
+            let is_said = |name: &str| name == "account_url";
+            world.attributes.retain(|(name, _)| !is_said(name));
+            let variables = with(Vec::new(), "AZURE_STORAGE_CONNECTION_STRING", string);
+            let sample = world.push(&variables, 2).await.expect("an export");
+            world.check_pull(&variables, &sample).await;
+            let [encoded, plain] = signatures(sas);
+            world.check_nothing_shows(&[EMULATOR_KEY, &encoded, &plain]);
+        }
+    });
+}
+
+#[test]
+fn the_emulators_shortcut_holds_its_key_wherever_it_listens() {
+    run(async {
+        let world = world().await;
+        let shortcut = "UseDevelopmentStorage=true";
+        let variables = with(Vec::new(), "AZURE_STORAGE_CONNECTION_STRING", shortcut);
+        let sample = world.push(&variables, 2).await.expect("an export");
+        world.check_pull(&variables, &sample).await;
+        world.check_nothing_shows(&[EMULATOR_KEY]);
+    });
+}
+
+#[test]
+fn a_sas_token_works_over_tls_as_well() {
+    run(async {
+        let mut world = world().await;
+        let azurite = &store().azurite;
+        world.attributes[0].1 = azurite.url().to_owned();
+        // The client of the harness does not know the private CA, the backend
+        // does: it makes the container where the token lets it.
+        let everything = token("accountEverything");
+        let sample = world.push(&given(everything), 2).await.expect("an export");
+        world.check_pull(&given(everything), &sample).await;
+    });
+}

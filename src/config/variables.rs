@@ -1,0 +1,119 @@
+//! The variables by name: which there are and what they are for.
+
+/// A variable, for `describe`.
+pub(crate) struct Variable {
+    pub(crate) name: &'static str,
+    pub(crate) description: &'static str,
+    pub(crate) secret: bool,
+    /// Its value is a file's path.
+    pub(crate) file: bool,
+}
+
+/// Every variable that is read.
+pub(crate) const VARIABLES: &[Variable] = &[
+    secret(
+        "BUILDKIT_AZURE_STORAGE_ACCOUNT_URL",
+        "Stands in for account_url",
+    ),
+    shown(
+        "BUILDKIT_AZURE_STORAGE_ACCOUNT_NAME",
+        "Stands in for account_name",
+    ),
+    shown(
+        "BUILDKIT_AZURE_STORAGE_CONTAINER",
+        "Stands in for container",
+    ),
+    shown("BUILDKIT_AZURE_STORAGE_PREFIX", "Stands in for prefix"),
+    shown(
+        "AZURE_STORAGE_ACCOUNT",
+        "Name of the storage account, where nothing else tells it",
+    ),
+    secret("AZURE_STORAGE_KEY", "Stands in for secret_access_key"),
+    secret("AZURE_STORAGE_SAS_TOKEN", "Stands in for sas_token"),
+    secret(
+        "AZURE_STORAGE_CONNECTION_STRING",
+        "Stands in for connection_string",
+    ),
+    shown(
+        "AZURE_TOKEN_CREDENTIALS",
+        "Which credentials to look for: dev, prod or one by its name",
+    ),
+    shown(
+        "AZURE_AUTHORITY_HOST",
+        "Address of Microsoft Entra ID, for sovereign clouds",
+    ),
+    shown("AZURE_TENANT_ID", "Tenant of the application that signs in"),
+    shown(
+        "AZURE_CLIENT_ID",
+        "Application that signs in, or user-assigned managed identity",
+    ),
+    secret("AZURE_CLIENT_SECRET", "Secret of the application"),
+    file(
+        "AZURE_CLIENT_CERTIFICATE_PATH",
+        "Certificate of the application with its key: PEM or PKCS#12",
+    ),
+    secret("AZURE_CLIENT_CERTIFICATE_PASSWORD", "Password of that file"),
+    shown(
+        "AZURE_CLIENT_SEND_CERTIFICATE_CHAIN",
+        "Whether to send the certificate's whole chain: 1 or true",
+    ),
+    shown("AZURE_USERNAME", "User who signs in to the application"),
+    secret("AZURE_PASSWORD", "Password of that user"),
+    file(
+        "AZURE_FEDERATED_TOKEN_FILE",
+        "File with the token of a workload identity",
+    ),
+    shown(
+        "ACTIONS_ID_TOKEN_REQUEST_URL",
+        "Where a GitHub Actions job gets its identity's token",
+    ),
+    secret(
+        "ACTIONS_ID_TOKEN_REQUEST_TOKEN",
+        "What it gets that token with",
+    ),
+    shown(
+        "IDENTITY_ENDPOINT",
+        "Where the host's managed identity is asked for",
+    ),
+    secret(
+        "IDENTITY_HEADER",
+        "What App Service or Service Fabric knows its processes by",
+    ),
+    shown("IDENTITY_SERVER_THUMBPRINT", "Set by Service Fabric"),
+    shown("IMDS_ENDPOINT", "Set by Azure Arc"),
+    shown(
+        "MSI_ENDPOINT",
+        "Where Azure ML's or Cloud Shell's managed identity is asked for",
+    ),
+    secret("MSI_SECRET", "What Azure ML knows its processes by"),
+    shown(
+        "AZURE_POD_IDENTITY_AUTHORITY_HOST",
+        "Address of IMDS, where it is elsewhere",
+    ),
+];
+
+/// A variable that may be shown.
+const fn shown(name: &'static str, description: &'static str) -> Variable {
+    Variable {
+        name,
+        description,
+        secret: false,
+        file: false,
+    }
+}
+
+/// A variable that may not.
+const fn secret(name: &'static str, description: &'static str) -> Variable {
+    Variable {
+        secret: true,
+        ..shown(name, description)
+    }
+}
+
+/// A variable that names a file.
+const fn file(name: &'static str, description: &'static str) -> Variable {
+    Variable {
+        file: true,
+        ..shown(name, description)
+    }
+}
