@@ -13,7 +13,10 @@ use http::request::Parts;
 use sha2::Sha256;
 use zeroize::Zeroizing;
 
+use crate::bearer::{self, TokenCheck};
+use crate::public::PublicContainers;
 use crate::refusal::Refusal;
+use crate::request::Route;
 use crate::shared_key::string_to_sign;
 
 /// How far a request's date may be from the server's clock.
@@ -53,10 +56,13 @@ impl fmt::Debug for AccountKey {
 }
 
 /// The account that the store serves.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) struct Account {
     pub name: String,
     pub key: AccountKey,
+    /// Which tokens let in; `None` where they would come over plain http.
+    pub tokens: Option<TokenCheck>,
+    pub public: PublicContainers,
 }
 
 /// How a request says who sent it.
@@ -69,6 +75,8 @@ enum Scheme<'a> {
         account: &'a str,
         signature: &'a str,
     },
+    /// `Authorization: Bearer token`.
+    Bearer(&'a str),
 }
 
 impl<'a> Scheme<'a> {
@@ -80,7 +88,7 @@ impl<'a> Scheme<'a> {
             Refusal::new(
                 StatusCode::BAD_REQUEST,
                 "InvalidAuthenticationInfo",
-                "The Authorization header is not of the form 'SharedKey account:signature'.",
+                "The Authorization header is neither of the form 'SharedKey account:signature' nor 'Bearer token'.",
             )
         };
         let (scheme, proof) = value
@@ -93,23 +101,23 @@ impl<'a> Scheme<'a> {
                 let (account, signature) = proof.split_once(':').ok_or_else(malformed)?;
                 Ok(Self::SharedKey { account, signature })
             }
+            "Bearer" => Ok(Self::Bearer(proof)),
             _ => Err(Refusal::authentication_failed(format!(
-                "This store takes SharedKey, not {scheme}."
+                "This store takes SharedKey and Bearer, not {scheme}."
             ))),
         }
     }
 }
 
 impl Account {
-    /// Lets a request through or says why not. `addressed` is the account in the request's path,
-    /// `now` the server's clock.
+    /// Lets a request through or says why not. `now` is the server's clock.
     pub fn authenticate(
         &self,
         parts: &Parts,
-        addressed: &str,
+        route: &Route<'_>,
         now: SystemTime,
     ) -> Result<(), Refusal> {
-        if addressed != self.name {
+        if route.account != self.name {
             // In the cloud this address would have no host at all; an emulator has to say something.
             return Err(Refusal::resource_not_found().detail(
                 "Reason",
@@ -117,10 +125,17 @@ impl Account {
             ));
         }
         match Scheme::of(parts)? {
-            Scheme::Anonymous => Err(anonymous(parts)),
+            Scheme::Anonymous if self.public.allow(route) => Ok(()),
+            Scheme::Anonymous => Err(self.anonymous(parts)),
             Scheme::SharedKey { account, signature } => {
                 self.check_shared_key(parts, account, signature, now)
             }
+            Scheme::Bearer(token) => match &self.tokens {
+                Some(tokens) => tokens.check(token),
+                None => Err(Refusal::authentication_failed(
+                    "This store takes no tokens: it needs TLS for that, and to be told which are good.",
+                )),
+            },
         }
     }
 
@@ -149,6 +164,28 @@ impl Account {
             "The signature in the request is not the one that the account's key gives for this text: '{text}'."
         )))
     }
+
+    /// What is not public is private: clients of old versions are told that there is nothing.
+    fn anonymous(&self, parts: &Parts) -> Refusal {
+        let version = parts
+            .headers
+            .get("x-ms-version")
+            .and_then(|value| value.to_str().ok())
+            .unwrap_or_default();
+        if version < FIRST_VERSION_WITH_CHALLENGE {
+            return Refusal::resource_not_found();
+        }
+        let mut refusal = Refusal::new(
+            StatusCode::UNAUTHORIZED,
+            "NoAuthenticationInformation",
+            "The request has no Authorization header, and this is not public.",
+        );
+        refusal.challenge = Some(match &self.tokens {
+            Some(_) => bearer::CHALLENGE,
+            None => "SharedKey",
+        });
+        refusal
+    }
 }
 
 fn check_date(parts: &Parts, now: SystemTime) -> Result<(), Refusal> {
@@ -175,25 +212,6 @@ fn check_date(parts: &Parts, now: SystemTime) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// A container is private: clients of old versions are told that there is nothing.
-fn anonymous(parts: &Parts) -> Refusal {
-    let version = parts
-        .headers
-        .get("x-ms-version")
-        .and_then(|value| value.to_str().ok())
-        .unwrap_or_default();
-    if version < FIRST_VERSION_WITH_CHALLENGE {
-        return Refusal::resource_not_found();
-    }
-    let mut refusal = Refusal::new(
-        StatusCode::UNAUTHORIZED,
-        "NoAuthenticationInformation",
-        "The request has no Authorization header, and nothing here is public.",
-    );
-    refusal.challenge = Some("SharedKey");
-    refusal
-}
-
 #[cfg(test)]
 mod tests {
     use std::path::Path;
@@ -207,7 +225,13 @@ mod tests {
         Account {
             name: EMULATOR_ACCOUNT.into(),
             key: AccountKey::from_base64(EMULATOR_KEY).unwrap(),
+            tokens: None,
+            public: PublicContainers::default(),
         }
+    }
+
+    fn authenticate(parts: &Parts, now: SystemTime) -> Result<(), Refusal> {
+        emulator().authenticate(parts, &Route::of(parts), now)
     }
 
     fn recorded_requests() -> Vec<Parts> {
@@ -248,7 +272,7 @@ mod tests {
         for parts in requests {
             let now = sent_at(&parts);
             assert_eq!(
-                emulator().authenticate(&parts, EMULATOR_ACCOUNT, now),
+                authenticate(&parts, now),
                 Ok(()),
                 "{} {}",
                 parts.method,
@@ -265,10 +289,7 @@ mod tests {
                 .headers
                 .insert("x-ms-meta-added", "1".parse().unwrap());
             assert_eq!(
-                emulator()
-                    .authenticate(&parts, EMULATOR_ACCOUNT, now)
-                    .unwrap_err()
-                    .code,
+                authenticate(&parts, now).unwrap_err().code,
                 "AuthenticationFailed"
             );
         }
@@ -309,7 +330,7 @@ mod tests {
     fn a_date_more_than_a_quarter_of_an_hour_off_is_refused_either_way() {
         let parts = recorded_requests().remove(0);
         let sent = sent_at(&parts);
-        let at = |now| emulator().authenticate(&parts, EMULATOR_ACCOUNT, now);
+        let at = |now| authenticate(&parts, now);
         assert_eq!(at(sent + MAX_SKEW), Ok(()));
         for now in [
             sent + MAX_SKEW + Duration::from_secs(1),
@@ -326,14 +347,13 @@ mod tests {
             ("2024-11-04", 401, "NoAuthenticationInformation"),
         ] {
             let parts = http::Request::builder()
+                .uri(format!("/{EMULATOR_ACCOUNT}/cache/key"))
                 .header("x-ms-version", version)
                 .body(())
                 .unwrap()
                 .into_parts()
                 .0;
-            let refusal = emulator()
-                .authenticate(&parts, EMULATOR_ACCOUNT, SystemTime::now())
-                .unwrap_err();
+            let refusal = authenticate(&parts, SystemTime::now()).unwrap_err();
             assert_eq!((refusal.status.as_u16(), refusal.code), (status, code));
         }
     }
@@ -352,12 +372,7 @@ mod tests {
             .unwrap()
             .1
             .to_owned();
-        let shown = format!(
-            "{:?}",
-            emulator()
-                .authenticate(&parts, EMULATOR_ACCOUNT, now)
-                .unwrap_err()
-        );
+        let shown = format!("{:?}", authenticate(&parts, now).unwrap_err());
         assert!(shown.contains("x-ms-meta-added:1"), "{shown}");
         assert!(
             !shown.contains(&signature) && !shown.contains(EMULATOR_KEY),

@@ -29,6 +29,9 @@ pub enum Error {
         "the account key is not base64; it should look like the key that the Azure portal shows"
     )]
     AccountKey,
+    /// The certificate or its key is none, or one is not the other's.
+    #[error("cannot speak TLS: {0}; give a certificate and its private key, both in PEM")]
+    Certificate(String),
     /// The folder cannot be read, written or locked.
     #[error("cannot {what} {}: {source}", path.display())]
     Folder {

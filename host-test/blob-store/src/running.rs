@@ -16,9 +16,11 @@ use crate::content::Piece;
 use crate::disk::Disk;
 use crate::error::Error;
 use crate::faults::Faults;
+use crate::https::Https;
 use crate::names::{BlobKey, ContainerName, is_account_name};
 use crate::plain::{self, PlainToken};
 use crate::properties::Properties;
+use crate::public::PublicContainers;
 use crate::refusal::Refusal;
 use crate::server;
 use crate::service::Service;
@@ -46,6 +48,8 @@ pub struct Options {
     pub dir: Option<PathBuf>,
     /// How much memory contents may take, in bytes. Without meaning beside `dir`.
     pub memory_limit: u64,
+    /// How to speak TLS; `None` for plain http, where no token is taken.
+    pub https: Option<Https>,
     /// Whether `/_plain/KEY` takes PUT, GET, HEAD and DELETE.
     pub plain: bool,
     /// The bearer token that it asks for; `None` to let everybody in.
@@ -53,7 +57,7 @@ pub struct Options {
 }
 
 impl Default for Options {
-    /// The emulator's account on a free port, up to 8 GiB in memory, no plain door.
+    /// The emulator's account on a free port, up to 8 GiB in memory, plain http, no plain door.
     fn default() -> Self {
         Self {
             port: 0,
@@ -61,6 +65,7 @@ impl Default for Options {
             key: AccountKey::from_base64(EMULATOR_KEY).expect("the emulator's key is base64"),
             dir: None,
             memory_limit: 8 << 30,
+            https: None,
             plain: false,
             plain_token: None,
         }
@@ -75,7 +80,8 @@ impl BlobStore {
     /// Starts a store on threads of its own. It takes requests when this returns.
     ///
     /// # Errors
-    /// The port is taken, the account's name is none, or the folder cannot be used.
+    /// The port is taken, the account's name is none, the folder cannot be used, or TLS cannot be
+    /// spoken with what was given.
     pub fn start(options: Options) -> Result<RunningStore, Error> {
         if !is_account_name(&options.account) {
             return Err(Error::AccountName(options.account));
@@ -91,12 +97,16 @@ impl BlobStore {
                 .map(drop)
                 .or_else(ignore_existing)?;
         }
+        let tls = options.https.as_ref().map(Https::acceptor).transpose()?;
         let service = Arc::new(Service {
             store,
             account: Account {
                 name: options.account,
                 key: options.key,
+                tokens: options.https.and_then(|https| https.tokens),
+                public: PublicContainers::default(),
             },
+            scheme: if tls.is_some() { "https" } else { "http" },
             faults: Faults::default(),
             counters: Arc::new(Counters::default()),
             plain: options.plain,
@@ -115,7 +125,7 @@ impl BlobStore {
                 source,
             })?
         };
-        runtime.spawn(server::accept(listener, Arc::clone(&service)));
+        runtime.spawn(server::accept(listener, tls, Arc::clone(&service)));
         Ok(RunningStore {
             service,
             address,
@@ -152,14 +162,18 @@ pub struct RunningStore {
 }
 
 impl RunningStore {
-    /// The account's address, path-style: `http://127.0.0.1:PORT/ACCOUNT`.
+    /// The account's address, path-style: `http://127.0.0.1:PORT/ACCOUNT`, or with `https`.
     pub fn url(&self) -> String {
-        format!("http://{}/{}", self.address, self.service.account.name)
+        format!("{}/{}", self.origin(), self.service.account.name)
+    }
+
+    fn origin(&self) -> String {
+        format!("{}://{}", self.service.scheme, self.address)
     }
 
     /// The address of the plain door: a key goes behind it. It ends with a slash.
     pub fn plain_url(&self) -> String {
-        format!("http://{}{}", self.address, plain::PREFIX)
+        format!("{}{}", self.origin(), plain::PREFIX)
     }
 
     /// The address it listens on.
@@ -204,6 +218,16 @@ impl RunningStore {
             .create_container(&name, Vec::new())
             .map(drop)
             .or_else(ignore_existing)?)
+    }
+
+    /// Lets everybody read the blobs of a container from now on.
+    ///
+    /// # Errors
+    /// The name breaks the rules.
+    pub fn make_public(&self, container: &str) -> Result<(), Error> {
+        let name = ContainerName::parse(container)?;
+        self.service.account.public.add(&name);
+        Ok(())
     }
 
     /// Stores a blob, over one that may be there.

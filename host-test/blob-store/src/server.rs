@@ -8,7 +8,8 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::TlsAcceptor;
 
 use crate::service::Service;
 
@@ -19,17 +20,29 @@ const READ_BUFFER_BYTES: usize = 256 << 10;
 /// When the system has no room for another connection, the next try waits this long.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// Accepts connections until the runtime ends.
-pub(crate) async fn accept(listener: TcpListener, service: Arc<Service>) {
+/// Accepts connections until the runtime ends; over TLS, where there is a certificate.
+pub(crate) async fn accept(listener: TcpListener, tls: Option<TlsAcceptor>, service: Arc<Service>) {
     loop {
         match listener.accept().await {
             Ok((stream, _)) => {
                 // Small answers should not wait for more to send; without it all still works.
                 let _ = stream.set_nodelay(true);
                 service.counters.connection();
-                tokio::spawn(serve(stream, Arc::clone(&service)));
+                tokio::spawn(welcome(stream, tls.clone(), Arc::clone(&service)));
             }
             Err(_) => tokio::time::sleep(ACCEPT_PAUSE).await,
+        }
+    }
+}
+
+async fn welcome(stream: TcpStream, tls: Option<TlsAcceptor>, service: Arc<Service>) {
+    match tls {
+        None => serve(stream, service).await,
+        Some(tls) => {
+            // A client that does not trust the certificate goes away here.
+            if let Ok(stream) = tls.accept(stream).await {
+                serve(stream, service).await;
+            }
         }
     }
 }

@@ -34,6 +34,8 @@ const DEFAULT_VERSION: &str = "2025-11-05";
 pub(crate) struct Service {
     pub store: Store,
     pub account: Account,
+    /// `http` or `https`.
+    pub scheme: &'static str,
     pub faults: Faults,
     pub counters: Arc<Counters>,
     /// Whether the plain door is open.
@@ -113,7 +115,7 @@ impl Service {
             parts,
             upload,
             request,
-            endpoint: format!("http://{host}/{}", self.account.name),
+            endpoint: format!("{}://{host}/{}", self.scheme, self.account.name),
         }
     }
 
@@ -125,7 +127,7 @@ impl Service {
         call: &mut Call<'_>,
     ) -> Result<Answer, Failure> {
         check_version(call.parts)?;
-        self.account.authenticate(call.parts, route.account, now)?;
+        self.account.authenticate(call.parts, route, now)?;
         if !matches!(
             call.parts.method,
             Method::GET | Method::HEAD | Method::PUT | Method::DELETE
