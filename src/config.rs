@@ -18,6 +18,8 @@ pub(crate) use container::ContainerName;
 pub(crate) use tuning::Tuning;
 pub(crate) use variables::VARIABLES;
 
+use std::rc::Rc;
+
 use crate::cache::layout::Layout;
 use crate::credential::{Access, Variables};
 use crate::error::Error;
@@ -34,7 +36,7 @@ pub(crate) struct Config {
     /// The names that the manifest has, each once, in the order given.
     pub(crate) names: Vec<String>,
     /// The way into the account.
-    pub(crate) access: Access,
+    pub(crate) access: Rc<Access>,
     pub(crate) tuning: Tuning,
     /// Attributes that were given and do nothing.
     pub(crate) ignored: Vec<String>,
@@ -54,20 +56,16 @@ impl Config {
         let sas_in_url = url.as_mut().and_then(take_sas);
         let way = Way::take(&mut given, sas_in_url)?;
         let name = given.take("account_name", Some("BUILDKIT_AZURE_STORAGE_ACCOUNT_NAME"));
-        if let Some(name) = &name {
-            check_account(&name.value).map_err(|reason| name.wrong(reason))?;
-        }
         let usual_name = given.take_variable("AZURE_STORAGE_ACCOUNT");
-        if let Some(name) = &usual_name {
-            check_account(&name.value).map_err(|reason| name.wrong(reason))?;
+        for name in [&name, &usual_name].into_iter().flatten() {
+            name.read(check_account)?;
         }
 
         let account_url = match (&url, &way, name.as_ref().or(usual_name.as_ref())) {
-            (Some(url), ..) => AccountUrl::parse(&url.value).map_err(|why| url.wrong(why))?,
+            (Some(url), ..) => url.read(AccountUrl::parse)?,
             (None, Some(Way::Connection { parsed, .. }), _) => parsed.url.clone(),
             (None, _, Some(name)) => {
-                let url = format!("{}.blob.core.windows.net", name.value);
-                AccountUrl::parse(&url).map_err(|why| name.wrong(why))?
+                name.read(|name| AccountUrl::parse(&format!("{name}.blob.core.windows.net")))?
             }
             (None, _, None) => {
                 return Err(Error::attribute(
@@ -100,7 +98,7 @@ impl Config {
             })?;
 
         let container = match given.take("container", Some("BUILDKIT_AZURE_STORAGE_CONTAINER")) {
-            Some(name) => ContainerName::parse(&name.value).map_err(|reason| name.wrong(reason))?,
+            Some(name) => name.read(ContainerName::parse)?,
             None => ContainerName::default(),
         };
 
@@ -114,7 +112,7 @@ impl Config {
         );
 
         let names = match given.take("name", None) {
-            Some(list) => names(&list.value).map_err(|reason| list.wrong(reason))?,
+            Some(list) => list.read(names)?,
             None => vec!["buildkit".to_owned()],
         };
         layout
@@ -124,7 +122,7 @@ impl Config {
         Ok(Self {
             tuning: Tuning::take(&mut given)?,
             ignored: given.ignored(),
-            access: Way::into_account(way, &account, &variables)?,
+            access: Rc::new(Way::into_account(way, &account, &variables)?),
             account_url,
             account,
             container,
@@ -148,7 +146,7 @@ fn take_sas(url: &mut Given) -> Option<Given> {
 
 /// The names in a list, split at `;` as BuildKit does. Empty ones, as after a
 /// closing `;`, are dropped: nobody means a manifest without a name.
-fn names(list: &str) -> Result<Vec<String>, String> {
+fn names(list: &str) -> Result<Vec<String>, &'static str> {
     let mut names: Vec<String> = Vec::new();
     for name in list.split(';').filter(|name| !name.is_empty()) {
         if !names.iter().any(|known| known == name) {
@@ -156,7 +154,7 @@ fn names(list: &str) -> Result<Vec<String>, String> {
         }
     }
     if names.is_empty() {
-        return Err("there is no name in it: give one, or several separated by `;`".to_owned());
+        return Err("there is no name in it: give one, or several separated by `;`");
     }
     Ok(names)
 }

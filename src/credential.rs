@@ -32,6 +32,8 @@ pub(crate) use sas::Sas;
 pub(crate) use shared_key::SharedKey;
 pub(crate) use variables::Variables;
 
+use std::rc::Rc;
+
 use cache::TokenCache;
 
 use crate::config::Config;
@@ -47,7 +49,6 @@ const RESOURCE: &str = "https://storage.azure.com";
 const SCOPE: &str = "https://storage.azure.com/.default";
 
 /// A way into the store, as the configuration gives it.
-#[derive(Clone)]
 pub(crate) enum Access {
     /// The storage account's key.
     SharedKey {
@@ -100,7 +101,7 @@ enum Denied {
 
 /// A way into the store, with the token that it is walked with.
 pub(crate) struct Credential {
-    access: Access,
+    access: Rc<Access>,
     account: String,
     tokens: TokenCache,
 }
@@ -109,11 +110,11 @@ impl Credential {
     /// The credential that the configuration gives. Asks nobody.
     pub(crate) fn find(config: &Config) -> Result<Self, Error> {
         let credential = Self {
-            access: config.access.clone(),
+            access: Rc::clone(&config.access),
             account: config.account.clone(),
             tokens: TokenCache::default(),
         };
-        match &credential.access {
+        match &*credential.access {
             Access::Entra(_) if !config.account_url.https => Err(credential.not_over_http()),
             _ => Ok(credential),
         }
@@ -132,7 +133,7 @@ impl Credential {
         transport: &T,
         request: &mut Request,
     ) -> Result<Option<Generation>, Error> {
-        match &self.access {
+        match &*self.access {
             Access::SharedKey { key, .. } => {
                 let authorization = key.authorization(request);
                 request.headers.push("authorization", authorization);
@@ -157,7 +158,7 @@ impl Credential {
 
     /// The credential in words, without its secret.
     pub(crate) fn describe(&self) -> String {
-        match &self.access {
+        match &*self.access {
             Access::SharedKey { source, .. } => {
                 format!(
                     "the key of the storage account `{}` ({source})",
@@ -175,7 +176,7 @@ impl Credential {
         &self,
         transport: &T,
     ) -> Result<Option<(Secret, Generation)>, Error> {
-        let Access::Entra(chain) = &self.access else {
+        let Access::Entra(chain) = &*self.access else {
             return Ok(None);
         };
         let get = async || chain.token(transport, &self.account).await;

@@ -38,7 +38,7 @@ impl<'a> Reader<'a> {
         mut member: impl FnMut(&str, &mut Self) -> Result<(), String>,
     ) -> Result<(), String> {
         self.expect(b'{', "an object")?;
-        self.sequence(b'}', |reader| {
+        self.sequence(b'}', &mut |reader| {
             let key = reader.string()?;
             reader.expect(b':', "`:`")?;
             member(&key, reader)
@@ -49,17 +49,18 @@ impl<'a> Reader<'a> {
     /// skip it.
     pub(crate) fn array(
         &mut self,
-        element: impl FnMut(&mut Self) -> Result<(), String>,
+        mut element: impl FnMut(&mut Self) -> Result<(), String>,
     ) -> Result<(), String> {
         self.expect(b'[', "an array")?;
-        self.sequence(b']', element)
+        self.sequence(b']', &mut element)
     }
 
-    /// Reads what stands between commas, up to the end of the sequence.
+    /// Reads what stands between commas, up to the end of the sequence. One
+    /// instance for all of them: there are a dozen, and this is what is large.
     fn sequence(
         &mut self,
         end: u8,
-        mut item: impl FnMut(&mut Self) -> Result<(), String>,
+        item: &mut dyn FnMut(&mut Self) -> Result<(), String>,
     ) -> Result<(), String> {
         if self.take(end) {
             return Ok(());

@@ -67,7 +67,7 @@ impl Way {
 
     fn connection(given: Option<Given>) -> Result<Option<Self>, Error> {
         let Some(given) = given else { return Ok(None) };
-        let parsed = ConnectionString::parse(&given.value).map_err(|why| given.wrong(why))?;
+        let parsed = given.read(ConnectionString::parse)?;
         let source = given.source;
         Ok(Some(Self::Connection { source, parsed }))
     }
@@ -96,7 +96,7 @@ impl Way {
             }
             Some(Self::Sas(given)) => {
                 let source = given.source;
-                let token = Sas::parse(&given.value).map_err(|reason| given.wrong(reason))?;
+                let token = given.read(Sas::parse)?;
                 Ok(Access::Sas { token, source })
             }
             Some(Self::Connection { source, parsed }) => {

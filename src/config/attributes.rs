@@ -135,6 +135,14 @@ impl Given {
         Error::attribute(self.source, reason)
     }
 
+    /// What the value says to `parse`, or the error that it does not do.
+    pub(super) fn read<T>(
+        &self,
+        parse: impl FnOnce(&str) -> Result<T, &'static str>,
+    ) -> Result<T, Error> {
+        parse(&self.value).map_err(|reason| self.wrong(reason))
+    }
+
     /// The value, as one that is never shown.
     pub(super) fn into_secret(self) -> Secret {
         Secret::new(self.value)

@@ -41,7 +41,7 @@ fn an_account_url_alone_gives_buildkits_defaults() {
     );
     assert_eq!(config.layout.blobs_begin_with(), "blobs/");
     assert_eq!(config.tuning, Tuning::default());
-    assert!(matches!(config.access, Access::Entra(_)) && config.ignored.is_empty());
+    assert!(matches!(*config.access, Access::Entra(_)) && config.ignored.is_empty());
 }
 
 #[test]
@@ -65,7 +65,7 @@ fn variables_stand_in_for_attributes_and_attributes_win() {
         config.layout.manifest("n").as_str(),
         "env/prefix/manifests/n"
     );
-    assert!(matches!(config.access, Access::SharedKey { .. }));
+    assert!(matches!(*config.access, Access::SharedKey { .. }));
 
     let attributes = [
         URL,

@@ -33,7 +33,6 @@ enum Place {
 }
 
 /// What a place has.
-#[derive(Clone)]
 enum Source {
     Environment(Environment),
     Workload(Workload),
@@ -44,7 +43,6 @@ enum Source {
 }
 
 /// The places to look at, in order.
-#[derive(Clone)]
 pub(crate) struct Chain {
     /// Each with what it has, or why it has nothing.
     places: Vec<(Place, Result<Source, String>)>,
@@ -164,7 +162,7 @@ impl Chain {
         transport: &T,
         account: &str,
     ) -> Result<Token, Error> {
-        let mut passed_over = Vec::new();
+        let mut passed_over = String::new();
         let first = self.chosen.get().unwrap_or(0);
         for (index, (place, source)) in self.places.iter().enumerate().skip(first) {
             let outcome = match source {
@@ -178,14 +176,16 @@ impl Chain {
                 }
                 Err(Denied::Failed(error)) => return Err(error),
                 Err(Denied::Unavailable(why)) => {
-                    passed_over.push(format!("{}: {why}", place.name()));
+                    if !passed_over.is_empty() {
+                        passed_over.push_str("; ");
+                    }
+                    passed_over.push_str(&format!("{}: {why}", place.name()));
                 }
             }
             if self.chosen.get().is_some() {
                 break;
             }
         }
-        let passed_over = passed_over.join("; ");
         Err(Error::Unauthenticated(format!(
             "no credential for the storage account `{account}`. Passed over: {passed_over}. Give \
              one of these, or the account's key as secret_access_key or AZURE_STORAGE_KEY, or a \

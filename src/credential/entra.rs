@@ -21,7 +21,6 @@ const PUBLIC_CLOUD: &str = "https://login.microsoftonline.com";
 const JWT_BEARER: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
 
 /// An application in a tenant, and the authority that knows it.
-#[derive(Clone)]
 pub(super) struct Application {
     authority: AccountUrl,
     tenant: String,

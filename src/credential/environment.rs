@@ -12,13 +12,11 @@ use crate::secret::Secret;
 use crate::transport::Transport;
 
 /// An application, and what the variables hold to prove it.
-#[derive(Clone)]
 pub(super) struct Environment {
     pub(super) application: Application,
     held: Held,
 }
 
-#[derive(Clone)]
 enum Held {
     Secret(Secret),
     Certificate {

@@ -21,7 +21,6 @@ use crate::transport::{Body, Headers, Method, Request, Transport};
 const AUDIENCE: &str = "api://AzureADTokenExchange";
 
 /// An application, and where a job gets the token that vouches for it.
-#[derive(Clone)]
 pub(super) struct GitHub {
     pub(super) application: Application,
     pub(super) url: AccountUrl,

@@ -15,7 +15,6 @@ use crate::secret::Secret;
 use crate::transport::{Body, Headers, Method, Request, Transport};
 
 /// The identity of the host that runs us.
-#[derive(Clone)]
 pub(super) struct Managed {
     flavour: Flavour,
     pub(super) url: AccountUrl,

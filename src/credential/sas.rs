@@ -5,7 +5,6 @@
 use crate::secret::Secret;
 
 /// A SAS token.
-#[derive(Clone)]
 pub(crate) struct Sas(Secret);
 
 impl Sas {

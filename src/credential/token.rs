@@ -96,22 +96,15 @@ fn moment(text: &str) -> Option<SystemTime> {
 
 /// The seconds since the Unix epoch of a date.
 fn date(text: &str) -> Option<u64> {
-    let text = text.replace('T', " ").replace('Z', " +00:00");
-    let mut words = text.split_whitespace();
+    let words = text.split(['T', 'Z', ' ']);
+    let mut words = words.filter(|word| !word.is_empty());
     let (day, clock) = (words.next()?, words.next()?);
-    let numbers = |text: &str, between: char| -> Option<Vec<i64>> {
-        let parts = text.split(between);
-        parts.map(|part| part.parse().ok()).collect()
-    };
-    let (year, month, day) = match (numbers(day, '/'), numbers(day, '-')) {
-        (Some(parts), _) if parts.len() == 3 => (parts[2], parts[0], parts[1]),
-        (_, Some(parts)) if parts.len() == 3 => (parts[0], parts[1], parts[2]),
-        _ => return None,
+    let [year, month, day] = match three(day, '/') {
+        Some([month, day, year]) => [year, month, day],
+        None => three(day, '-')?,
     };
     let whole_seconds = clock.split('.').next()?;
-    let &[mut hour, minute, second] = numbers(whole_seconds, ':')?.as_slice() else {
-        return None;
-    };
+    let [mut hour, minute, second] = three(whole_seconds, ':')?;
     let mut offset = 0;
     for word in words {
         match word {
@@ -120,12 +113,8 @@ fn date(text: &str) -> Option<u64> {
             "AM" | "PM" => {}
             zone => {
                 let sign = if zone.starts_with('-') { -1 } else { 1 };
-                let &[hours, minutes] =
-                    numbers(zone.trim_start_matches(['+', '-']), ':')?.as_slice()
-                else {
-                    return None;
-                };
-                offset = sign * (hours * 60 + minutes) * 60;
+                let (hours, minutes) = zone.trim_start_matches(['+', '-']).split_once(':')?;
+                offset = sign * (number(hours)? * 60 + number(minutes)?) * 60;
             }
         }
     }
@@ -135,6 +124,20 @@ fn date(text: &str) -> Option<u64> {
         && (0..24).contains(&hour);
     let days = in_range.then(|| days_since_epoch(year, month, day))?;
     u64::try_from(days * 86400 + hour * 3600 + minute * 60 + second - offset).ok()
+}
+
+/// Three numbers and what stands between them.
+fn three(text: &str, between: char) -> Option<[i64; 3]> {
+    let mut parts = text.splitn(3, between);
+    Some([
+        number(parts.next()?)?,
+        number(parts.next()?)?,
+        number(parts.next()?)?,
+    ])
+}
+
+fn number(text: &str) -> Option<i64> {
+    text.parse().ok().map(u32::into)
 }
 
 /// Days from 1970-01-01 to a date of the Gregorian calendar: years begin in

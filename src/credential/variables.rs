@@ -3,7 +3,7 @@
 use crate::secret::Secret;
 
 /// The variables that the host lets us see.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub(crate) struct Variables(Vec<(String, Secret)>);
 
 impl Variables {

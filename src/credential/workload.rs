@@ -17,7 +17,6 @@ use crate::transport::Transport;
 const READ_AGAIN_AFTER: Duration = Duration::from_secs(10 * 60);
 
 /// An application, and the file of the token that vouches for it.
-#[derive(Clone)]
 pub(super) struct Workload {
     pub(super) application: Application,
     path: String,
