@@ -7,11 +7,12 @@ use wit_component::{DecodedWasm, OutputToString, WitPrinter};
 use wit_parser::{Docs, Interface, PackageId, Resolve, TypeDefKind, WorldItem};
 
 /// What a backend may import.
-const ALLOWED: [&str; 13] = [
+const ALLOWED: [&str; 14] = [
     "build-cache:plugin/types",
     "build-cache:plugin/content",
     "build-cache:plugin/events",
     "build-cache:plugin/identity",
+    "build-cache:plugin/files",
     "wasi:http/types",
     "wasi:http/client",
     "wasi:clocks/types",
