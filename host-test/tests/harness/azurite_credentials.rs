@@ -9,38 +9,12 @@ mod refusals;
 mod sas;
 mod tokens;
 
-use std::path::Path;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::OnceLock;
 
-use blob_store::EMULATOR_ACCOUNT;
-use build_cache_host::{
-    AccessToken, Cache, Error, Event, Grants, Host, HostOptions, HttpOptions, Identity,
-    OpenOptions, Plugin,
-};
-use futures::future::BoxFuture;
 use host_test::azurite::Azurite;
-use host_test::conformance::check_holds;
-use host_test::fixtures;
-use host_test::sample::{Sample, unique};
-use token_service::{Environment, Options, Running, TokenService};
+use token_service::{Options, Running, TokenService};
 
-use crate::setup::Attributes;
-
-/// The application or identity of these tests.
-const CLIENT: &str = "3f1c0000-0000-4000-8000-00000000000c";
-
-/// Has nobody look for IMDS where there is none.
-const NO_IMDS: (&str, &str) = ("AZURE_POD_IDENTITY_AUTHORITY_HOST", "http://127.0.0.1:9");
-
-/// One test's token service, and a container of its own at Azurite.
-struct World {
-    service: Running,
-    plugin: Plugin,
-    attributes: Attributes,
-    identity: Option<Arc<dyn Identity>>,
-    /// All that the host and the backend said, in any form.
-    said: Arc<Mutex<Vec<String>>>,
-}
+use crate::credentials_world::{CLIENT, NO_IMDS, World, with};
 
 /// An Azurite that takes tokens, and the authority whose certificate it has.
 struct Store {
@@ -64,128 +38,11 @@ fn store() -> &'static Store {
 }
 
 impl World {
+    /// A world on Azurite.
     async fn new() -> Self {
         let store = store();
         let service = TokenService::start(Options::default()).expect("a token service");
-        let roots = [&store.authority, &service].map(|s| s.ca_pem().as_bytes().to_vec());
-        let host = Host::new(HostOptions {
-            compiled_cache: Some(Path::new(env!("CARGO_TARGET_TMPDIR")).join("compiled")),
-            http: HttpOptions {
-                extra_roots_pem: roots.to_vec(),
-                ..HttpOptions::default()
-            },
-        });
-        let host = host.expect("a host");
-        let plugin = host.load(fixtures::component("azblob"));
-        Self {
-            service,
-            plugin: plugin.await.expect("a plugin that loads"),
-            attributes: crate::setup::attributes([
-                ("account_url", store.azurite.url()),
-                ("account_name", EMULATOR_ACCOUNT),
-                ("container", &unique("credentials")),
-                ("name", "app"),
-            ]),
-            identity: None,
-            said: Arc::default(),
-        }
+        let roots = [store.authority.ca_pem()];
+        Self::at(service, store.azurite.url(), &roots).await
     }
-
-    /// The same, where the host has the identity of a developer.
-    fn with_identity(mut self, given: Result<Option<AccessToken>, String>) -> Self {
-        self.identity = Some(Arc::new(Given(given)));
-        self
-    }
-
-    /// Opens the cache with these variables alone.
-    async fn open(&self, variables: &Environment, content: Sample) -> Result<Cache, Error> {
-        let mut grants = Grants::default();
-        for (name, value) in variables {
-            grants.variables.insert(*name, value.clone());
-        }
-        self.open_with(grants, content).await
-    }
-
-    async fn open_with(&self, grants: Grants, content: Sample) -> Result<Cache, Error> {
-        let said = Arc::clone(&self.said);
-        let options = OpenOptions {
-            grants,
-            content: Some(Arc::new(content)),
-            on_event: Some(Arc::new(move |event: Event| {
-                say(&said, format!("{event:?}"))
-            })),
-            identity: self.identity.clone(),
-        };
-        say(&self.said, format!("{options:?}"));
-        let opened = self.plugin.open(&self.attributes, options).await;
-        opened.inspect_err(|error| self.hear(error))
-    }
-
-    fn hear(&self, error: &Error) {
-        say(&self.said, format!("{error}\n{error:?}"));
-    }
-
-    /// Opens the cache and exports a cache of as many layers.
-    async fn push(&self, variables: &Environment, layers: u64) -> Result<Sample, Error> {
-        let sample = Sample::of_sizes((0..layers).map(|number| 1000 + number));
-        let cache = self.open(variables, sample.clone()).await?;
-        let exported = cache.export(&sample.manifest).await;
-        exported.inspect_err(|error| self.hear(error))?;
-        Ok(sample)
-    }
-
-    /// Checks that the cache can be read back in another instance.
-    async fn check_pull(&self, variables: &Environment, sample: &Sample) {
-        let reader = self.open(variables, Sample::default()).await;
-        let reader = reader.expect("open to read");
-        check_holds(&reader, &sample.manifest).await.expect("whole");
-    }
-
-    /// What the check says of the credential.
-    async fn credential(&self, variables: &Environment) -> String {
-        let cache = self.open(variables, Sample::default()).await.expect("open");
-        let access = cache.check().await.expect("a check");
-        say(&self.said, format!("{access:?}"));
-        for what in ["write", "read", "list", "delete"] {
-            assert!(access.may(what), "{what}: {:?}", access.attempts);
-        }
-        access.credential
-    }
-
-    /// Checks that no secret stands in anything that was said: none that went
-    /// over the wire, and none of `more`.
-    fn check_nothing_shows(&self, more: &[&str]) {
-        let said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
-        let said = said.join("\n");
-        assert!(!said.is_empty());
-        let secrets = self.service.secrets();
-        for secret in secrets
-            .iter()
-            .map(|s| s.expose())
-            .chain(more.iter().copied())
-        {
-            assert!(!said.contains(secret), "a secret shows in: {said}");
-        }
-    }
-}
-
-fn say(said: &Mutex<Vec<String>>, text: String) {
-    said.lock()
-        .unwrap_or_else(PoisonError::into_inner)
-        .push(text);
-}
-
-/// What a developer's tool gives.
-struct Given(Result<Option<AccessToken>, String>);
-
-impl Identity for Given {
-    fn token<'a>(&'a self, _: &'a str) -> BoxFuture<'a, Result<Option<AccessToken>, String>> {
-        Box::pin(async { self.0.clone() })
-    }
-}
-
-/// The variables of one with one more.
-fn with(mut variables: Environment, name: &'static str, value: impl Into<String>) -> Environment {
-    variables.push((name, value.into()));
-    variables
 }

@@ -56,7 +56,7 @@ async fn world() -> World {
     world
 }
 
-fn given(token: &str) -> super::Environment {
+fn given(token: &str) -> token_service::Environment {
     vec![("AZURE_STORAGE_SAS_TOKEN", token.to_owned())]
 }
 
