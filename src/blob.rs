@@ -1,6 +1,7 @@
 //! The Blob service: one function an operation, sent with retries. Knows
 //! requests, answers and Azure's error codes; knows nothing of caches.
 
+mod advice;
 mod block_id;
 mod failure;
 mod operations;

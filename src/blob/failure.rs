@@ -4,6 +4,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use super::advice::{SentWith, advice};
 use crate::error::Error;
 use crate::transport::{Headers, TransportError};
 
@@ -46,6 +47,22 @@ pub(crate) struct Refusal {
     pub(crate) clock_ahead: Option<i64>,
     /// How long the server wants us to wait.
     pub(crate) retry_after: Option<Duration>,
+    pub(crate) sent_with: SentWith,
+    /// The credential in words, without its secret.
+    pub(crate) credential: String,
+}
+
+impl Refusal {
+    /// The error code that tells what is meant. Azure's firewall has a code
+    /// that the emulator gives a wrong signature.
+    pub(super) fn meaning(&self) -> &str {
+        match self.code.as_str() {
+            "AuthorizationFailure" if self.message.contains("failed to authenticate") => {
+                "AuthenticationFailed"
+            }
+            code => code,
+        }
+    }
 }
 
 impl Failure {
@@ -68,13 +85,19 @@ impl Failure {
         self.answer().0
     }
 
-    /// The blob is not there, with or without its container.
+    /// The blob is not there, with or without its container. To those without
+    /// a credential, `ResourceNotFound` is all that Azure says of a container
+    /// that is not public.
     pub(crate) fn is_absence(&self) -> bool {
-        self.status() == 404
-            && matches!(
-                self.code(),
-                "BlobNotFound" | "ContainerNotFound" | "ResourceNotFound" | ""
-            )
+        let Cause::Refused(refusal) = &self.cause else {
+            return false;
+        };
+        let is_absence = match refusal.code.as_str() {
+            "BlobNotFound" | "ContainerNotFound" | "" => true,
+            "ResourceNotFound" => refusal.sent_with != SentWith::Nothing,
+            _ => false,
+        };
+        refusal.status == 404 && is_absence
     }
 
     /// A condition did not hold: another writer was there first, or an
@@ -148,6 +171,12 @@ impl fmt::Display for Cause {
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} failed: {}", self.request, self.cause)?;
+        if let Cause::Refused(refusal) = &self.cause
+            && matches!(refusal.status, 401 | 403)
+            && !refusal.credential.is_empty()
+        {
+            write!(f, ". It was sent with {}", refusal.credential)?;
+        }
         match self.advice() {
             "" => Ok(()),
             advice => write!(f, ". {advice}"),
@@ -158,51 +187,15 @@ impl fmt::Display for Failure {
 impl Failure {
     /// What to do, where that is known.
     fn advice(&self) -> &'static str {
-        let refusal = match &self.cause {
-            Cause::Refused(refusal) => refusal,
+        match &self.cause {
+            Cause::Refused(refusal) => advice(refusal),
             Cause::Transport(TransportError::Broken(_)) => {
-                return "Check account_url, and the network and proxy between here and there";
+                "Check account_url, and the network and proxy between here and there"
             }
             Cause::Strange { .. } => {
-                return "Check account_url: another server, or a proxy in between, has answered";
+                "Check account_url: another server, or a proxy in between, has answered"
             }
-            Cause::Transport(_) | Cause::Credential(_) => return "",
-        };
-        match refusal.code.as_str() {
-            _ if refusal.clock_ahead.is_some_and(is_off) && refusal.status == 403 => {
-                "This machine's clock is more than 15 minutes off: set it right"
-            }
-            "AuthenticationFailed" | "InvalidAuthenticationInfo" => {
-                "Check that the key, SAS token or identity is one for this account, and has not \
-                 ended or been replaced"
-            }
-            "KeyBasedAuthenticationNotPermitted" => "The account does not allow keys",
-            "AuthorizationFailure" => {
-                "Check the account's firewall: it may not let this network in"
-            }
-            "AuthorizationPermissionMismatch" => {
-                "The credential lacks a role such as Storage Blob Data Contributor, which Owner \
-                 and Contributor do not include; a SAS token lacks a permission. A new role takes \
-                 some minutes to count"
-            }
-            "AuthorizationResourceTypeMismatch" | "AuthorizationServiceMismatch" => {
-                "The SAS token is for something else: an account's must allow the Blob service, \
-                 its containers and its objects"
-            }
-            "AuthorizationProtocolMismatch" => "The SAS token asks for https",
-            "AuthorizationSourceIPMismatch" => "The SAS token is for other addresses than this",
-            "PublicAccessNotPermitted" | "NoAuthenticationInformation" => {
-                "The account lets nobody in without a credential"
-            }
-            "ContainerNotFound" => "Check the container's name",
-            "ContainerBeingDeleted" => {
-                "The container is being deleted, which takes Azure a while: try again later"
-            }
-            "AccountIsDisabled" => "The storage account is disabled",
-            _ if refusal.status == 503 || refusal.status == 429 => {
-                "The store is busy: a lower parallelism may help"
-            }
-            _ => "",
+            Cause::Transport(_) | Cause::Credential(_) => "",
         }
     }
 }
@@ -226,13 +219,17 @@ impl From<Failure> for Error {
             Cause::Transport(TransportError::TooLong(_)) => Error::Corrupt(text),
             Cause::Strange { status, .. } if *status >= 500 => Error::Unavailable(text),
             Cause::Strange { .. } => Error::Other(text),
-            Cause::Refused(refusal) => match (refusal.status, refusal.code.as_str()) {
+            Cause::Refused(refusal) => match (refusal.status, refusal.meaning()) {
+                (404, "ResourceNotFound") if refusal.sent_with == SentWith::Nothing => {
+                    Error::Unauthenticated(text)
+                }
                 (401, _)
                 | (
                     _,
                     "AuthenticationFailed"
                     | "InvalidAuthenticationInfo"
                     | "NoAuthenticationInformation"
+                    | "PublicAccessNotPermitted"
                     | "KeyBasedAuthenticationNotPermitted",
                 ) => Error::Unauthenticated(text),
                 (403, _) => Error::Forbidden(text),

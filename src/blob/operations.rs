@@ -137,6 +137,18 @@ impl<T: Transport> Blobs<'_, T> {
         self.send(&request, 201).await.map(drop)
     }
 
+    /// Put Blob on a condition that no blob meets: tells whether one may write
+    /// here, and writes nothing.
+    pub(crate) async fn put_nothing(&self, key: &BlobKey) -> Result<(), Failure> {
+        let mut request = self.request(Method::Put, Some(key));
+        request.headers.push("x-ms-blob-type", "BlockBlob");
+        Condition::Is("\"0x0\"".to_owned()).put_on(&mut request.headers);
+        match self.send(&request, 201).await {
+            Err(failure) if failure.status() == 412 => Ok(()),
+            outcome => outcome.map(drop),
+        }
+    }
+
     /// Put Block: one block of an upload that is not committed.
     pub(crate) async fn put_block(
         &self,

@@ -3,6 +3,7 @@
 
 use std::time::{Duration, SystemTime};
 
+use super::advice::SentWith;
 use super::failure::{self, Cause, Failure, Refusal};
 use super::{Blobs, VERSION, retry, xml};
 use crate::credential::Generation;
@@ -182,7 +183,7 @@ impl<T: Transport> Blobs<'_, T> {
             let why = strangeness(status, &response.headers);
             return Err(Cause::Strange { status, why });
         }
-        let refusal = self.refusal(request.method, response, signed_at).await;
+        let refusal = self.refusal(request, response, signed_at).await;
         Err(Cause::Refused(Box::new(refusal)))
     }
 
@@ -190,7 +191,7 @@ impl<T: Transport> Blobs<'_, T> {
     /// nothing, which is no reason to fail in another way.
     async fn refusal(
         &self,
-        method: Method,
+        request: &Request,
         response: Response<T::Body>,
         signed_at: SystemTime,
     ) -> Refusal {
@@ -199,7 +200,7 @@ impl<T: Transport> Blobs<'_, T> {
             headers,
             body,
         } = response;
-        let text = match method {
+        let text = match request.method {
             Method::Head => Vec::new(),
             _ => {
                 let collected = self.transport.collect(body, MAX_ERROR_BODY).await;
@@ -219,6 +220,8 @@ impl<T: Transport> Blobs<'_, T> {
             message,
             clock_ahead: date.map(|date| ahead(date, signed_at)),
             retry_after: failure::retry_after(&headers, date.unwrap_or(signed_at)),
+            sent_with: SentWith::of(request),
+            credential: self.credential.describe(),
         }
     }
 }

@@ -204,7 +204,7 @@ fn a_clock_that_is_off_is_set_by_the_servers_and_the_request_sent_once_more() {
     let Error::Unauthenticated(text) = outcome.unwrap_err().into() else {
         panic!("not unauthenticated")
     };
-    assert!(text.contains("one for this account"), "{text}");
+    assert!(text.contains("one of this account"), "{text}");
 
     // Nor is it tried for ever.
     let refusal =
@@ -225,8 +225,9 @@ fn a_failure_tells_what_was_tried_what_came_back_and_what_to_do() {
         Error::from(outcome.unwrap_err()),
         Error::Forbidden(
             "PUT http://127.0.0.1:10000/devstoreaccount1/buildkit-cache/k failed: 403 \
-             AuthorizationFailure: Why not (request id r-1). Check the account's firewall: it \
-             may not let this network in"
+             AuthorizationFailure: Why not (request id r-1). It was sent with the key of the \
+             storage account `devstoreaccount1` (secret_access_key). Check the account's \
+             firewall: it may not let this network in. The emulator says the same of a wrong key"
                 .to_owned()
         )
     );

@@ -2,7 +2,8 @@
 //! that is taken away again.
 
 use super::Cache;
-use crate::blob::Failure;
+use crate::blob::Blobs;
+use crate::cache::layout::BlobKey;
 use crate::error::Error;
 use crate::transport::Transport;
 
@@ -25,29 +26,11 @@ pub(crate) struct Checked {
 impl<T: Transport> Cache<T> {
     /// Tries what the credential may do. Leaves nothing behind, and makes no
     /// container.
-    ///
-    /// Where the probe cannot be written, the answer to what is not there
-    /// tells whether one may read and delete.
     pub(crate) async fn check(&self) -> Result<Checked, Error> {
         self.prepare().await?;
-        let blobs = self.blobs();
         let key = self.config.layout.probe(self.transport.random());
-        let written = blobs.put_probe(&key, PROBE).await;
-        let read = match blobs.get(&key, PROBE.len()).await {
-            Ok(Some(bytes)) if bytes != PROBE => Err(self.lost("reads as something else")),
-            Ok(None) if written.is_ok() => Err(self.lost("is not there")),
-            outcome => outcome.map(drop).map_err(Error::from),
-        };
-        let listed = blobs.list(key.as_str(), None).await;
-        let deleted = match blobs.delete(&key, ANY).await {
-            Ok(false) if written.is_ok() => Err(self.lost("is not there to be deleted")),
-            Err(failure) if written.is_ok() => {
-                let error = Error::from(failure);
-                Err(error.and(&format!("The probe {} stays behind", key.as_str())))
-            }
-            outcome => outcome.map(drop).map_err(Error::from),
-        };
         Ok(Checked {
+            attempts: self.attempts(&self.blobs(), &key).await,
             credential: self.credential.describe(),
             store: format!(
                 "container `{}` of the storage account `{}` at {}",
@@ -55,13 +38,81 @@ impl<T: Transport> Cache<T> {
                 self.config.account,
                 self.config.account_url.authority
             ),
-            attempts: vec![
-                ("write", written.map_err(no_container)),
-                ("read", read),
-                ("list", listed.map(drop).map_err(Error::from)),
-                ("delete", deleted),
-            ],
         })
+    }
+
+    /// Looks for the probe and deletes it before it is there: the service
+    /// tells first whether one may. A probe that could not be taken away again
+    /// is never written; in its place goes a write that the service refuses
+    /// for another reason.
+    async fn attempts(
+        &self,
+        blobs: &Blobs<'_, T>,
+        key: &BlobKey,
+    ) -> Vec<(&'static str, Result<(), Error>)> {
+        let found = blobs.get(key, PROBE.len()).await;
+        let found = found.map(drop).map_err(Error::from);
+        if !matches!(found, Ok(()) | Err(Error::Forbidden(_))) {
+            // The same would come of all that follows.
+            return vec![("read", found)];
+        }
+        let deleted = blobs.delete(key, ANY).await;
+        let may_delete = deleted.is_ok();
+        let written = match may_delete {
+            true => blobs.put_probe(key, PROBE).await,
+            false => blobs.put_nothing(key).await,
+        };
+        if let Err(failure) = &written
+            && failure.code() == "ContainerNotFound"
+        {
+            let text = format!(
+                "there is no container `{}` yet. A check makes none; the first push does, if the \
+                 credential may",
+                self.config.container.as_str()
+            );
+            return vec![("write", Err(Error::Other(text)))];
+        }
+        let is_there = written.is_ok() && may_delete;
+        let read = match is_there && found.is_ok() {
+            true => self.read_probe(blobs, key).await,
+            false => found,
+        };
+        let listed = blobs.list(key.as_str(), None).await;
+        let deleted = match may_delete {
+            true => self.delete_probe(blobs, key, is_there).await,
+            false => deleted.map(drop).map_err(Error::from),
+        };
+        vec![
+            ("read", read),
+            ("write", written.map_err(Error::from)),
+            ("list", listed.map(drop).map_err(Error::from)),
+            ("delete", deleted),
+        ]
+    }
+
+    async fn read_probe(&self, blobs: &Blobs<'_, T>, key: &BlobKey) -> Result<(), Error> {
+        match blobs.get(key, PROBE.len()).await? {
+            Some(bytes) if bytes == PROBE => Ok(()),
+            Some(_) => Err(self.lost("reads as something else")),
+            None => Err(self.lost("is not there")),
+        }
+    }
+
+    /// Deletes the probe, also where the answer to its write was lost.
+    async fn delete_probe(
+        &self,
+        blobs: &Blobs<'_, T>,
+        key: &BlobKey,
+        is_there: bool,
+    ) -> Result<(), Error> {
+        match blobs.delete(key, ANY).await {
+            Ok(false) if is_there => Err(self.lost("is not there to be deleted")),
+            Ok(_) => Ok(()),
+            Err(failure) => {
+                let text = format!("The probe {} may stay behind", key.as_str());
+                Err(Error::from(failure).and(&text))
+            }
+        }
     }
 
     fn lost(&self, how: &str) -> Error {
@@ -69,15 +120,5 @@ impl<T: Transport> Cache<T> {
         Error::Other(format!(
             "the probe was written to the container `{container}`, and {how}"
         ))
-    }
-}
-
-/// A container that is not there yet is no matter of what one may do.
-fn no_container(failure: Failure) -> Error {
-    let is_missing = failure.code() == "ContainerNotFound";
-    let error = Error::from(failure);
-    match is_missing {
-        true => error.and("The first export makes it, if the credential may"),
-        false => error,
     }
 }
