@@ -62,6 +62,14 @@ pub enum Command {
     Plugin(PluginCommand),
 }
 
+impl Command {
+    /// Whether it leaves something in the store that it would have taken away
+    /// at its end. What a push leaves is what the next one takes up.
+    pub fn cleans_up(&self) -> bool {
+        matches!(self, Self::Check(_) | Self::Login(_))
+    }
+}
+
 const ATTRIBUTES_HELP: &str = "\
 Attributes are written as for docker buildx: `type=NAME,key=value,...`, with
 quotes around a field that holds a comma. `type` picks the plugin, and
@@ -125,13 +133,17 @@ store does not have is an empty cache: the directory is made, its tags stay as
 they are, and the exit code is 0. With `ignore-error=true` a pull that fails is
 a warning, and the exit code is 0.";
 
-/// `build-cache check`
+/// `build-cache check`: one of the two says where.
 #[derive(Debug, clap::Args)]
 #[command(after_help = format!("{ATTRIBUTES_HELP}\n{CHECK_ATTRIBUTES}"))]
+#[group(id = "store", required = true, args = ["to", "from"])]
 pub struct CheckArgs {
-    /// The store, and the cache in it
-    #[arg(long, visible_alias = "from", value_name = "ATTRIBUTES")]
-    pub to: String,
+    /// The store, and the cache in it, to push to
+    #[arg(long, value_name = "ATTRIBUTES")]
+    pub to: Option<String>,
+    /// The same, to pull from
+    #[arg(long, value_name = "ATTRIBUTES")]
+    pub from: Option<String>,
     #[command(flatten)]
     pub plugin: PluginArgs,
     #[command(flatten)]
@@ -139,9 +151,10 @@ pub struct CheckArgs {
 }
 
 const CHECK_ATTRIBUTES: &str = "
-Reading, writing, listing and deleting are tried on a probe, which is taken
-away again. The exit code is 0 if reading and writing work, which is all that
-push and pull need.";
+Reading, writing, listing and deleting are tried on a probe of its own, which
+is taken away again; nothing else is touched, and nothing is made. The exit code
+is 0 if the credential does: with `--to` for a push, which reads and writes, and
+with `--from` for a pull, which reads.";
 
 /// `build-cache login`: another way to say it.
 #[derive(Debug, Subcommand)]

@@ -8,13 +8,31 @@ use serde::Serialize;
 
 use crate::args::CheckArgs;
 use crate::console::Console;
-use crate::failure::Answered;
+use crate::failure::{Answered, Misuse};
 use crate::progress::Progress;
 use crate::session;
 
-/// What a pull and a push need. Listing and deleting are for looking after a
-/// store, and a credential may well do without.
-const NEEDED: [&str; 2] = ["read", "write"];
+/// What a credential is meant to do.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Purpose {
+    Pull,
+    Push,
+}
+
+impl Purpose {
+    /// What it takes. Listing and deleting are for looking after a store, and
+    /// a credential may well do without.
+    fn needs(self) -> &'static [&'static str] {
+        match self {
+            Self::Pull => &["read"],
+            Self::Push => &["read", "write"],
+        }
+    }
+
+    fn is_met(self, access: &Access) -> bool {
+        self.needs().iter().all(|what| access.may(what))
+    }
+}
 
 /// What a check found.
 #[derive(Serialize)]
@@ -23,7 +41,11 @@ struct Checked {
     credential: String,
     store: String,
     attempts: Vec<Tried>,
-    /// Whether it does for a pull and a push.
+    /// Whether it does for a pull.
+    pull: bool,
+    /// Whether it does for a push.
+    push: bool,
+    /// Whether it does for what was asked about.
     sufficient: bool,
 }
 
@@ -36,15 +58,19 @@ struct Tried {
     error: Option<String>,
 }
 
-/// Checks and reports. Fails where the credential does not do for a pull and a
-/// push.
+/// Checks and reports. Fails where the credential does not do.
 pub async fn run(args: &CheckArgs, console: &Console) -> Result<()> {
-    let spec: CacheSpec = args.to.parse().context("--to")?;
+    let (attributes, option, purpose) = match (&args.to, &args.from) {
+        (Some(to), _) => (to, "--to", Purpose::Push),
+        (None, Some(from)) => (from, "--from", Purpose::Pull),
+        (None, None) => return Err(Misuse("give --to or --from".to_owned()).into()),
+    };
+    let spec: CacheSpec = attributes.parse().context(option)?;
     let plugin = session::load(&spec, &args.plugin, &args.network).await?;
     let progress = Progress::new(console, "checking", "checked");
     let on_event = Arc::new(move |event| progress.on_event(&event));
     let cache = session::open(&plugin, &spec, None, on_event).await?;
-    let checked = Checked::new(spec.r#type, &cache.check().await?);
+    let checked = Checked::new(spec.r#type, &cache.check().await?, purpose);
     if checked.sufficient {
         console.summary(&checked.text(), &checked)
     } else {
@@ -54,7 +80,7 @@ pub async fn run(args: &CheckArgs, console: &Console) -> Result<()> {
 }
 
 impl Checked {
-    fn new(r#type: String, access: &Access) -> Self {
+    fn new(r#type: String, access: &Access, purpose: Purpose) -> Self {
         let attempts = access.attempts.iter().map(|attempt| Tried {
             what: attempt.what.clone(),
             works: attempt.outcome.is_ok(),
@@ -65,7 +91,9 @@ impl Checked {
             credential: access.credential.clone(),
             store: access.store.clone(),
             attempts: attempts.collect(),
-            sufficient: NEEDED.iter().all(|what| access.may(what)),
+            pull: Purpose::Pull.is_met(access),
+            push: Purpose::Push.is_met(access),
+            sufficient: purpose.is_met(access),
         }
     }
 
@@ -74,18 +102,22 @@ impl Checked {
             format!("{}: {}", self.r#type, self.store),
             format!("credential: {}", self.credential),
         ];
-        lines.extend(self.attempts.iter().map(|tried| match &tried.error {
-            None => format!("  ✓ {:<7} works", tried.what),
-            Some(error) => format!("  ✗ {:<7} fails: {error}", tried.what),
-        }));
-        lines.push(if self.sufficient {
-            "This does for push and pull.".to_owned()
-        } else {
-            format!(
-                "This does not do: push and pull need {}.",
-                NEEDED.join(" and ")
-            )
-        });
+        for tried in &self.attempts {
+            let what = &tried.what;
+            match &tried.error {
+                None => lines.push(format!("  ✓ {what:<7} works")),
+                Some(error) => {
+                    lines.push(format!("  ✗ {what:<7} fails"));
+                    lines.push(format!("    {error}"));
+                }
+            }
+        }
+        let verdict = match (self.pull, self.push) {
+            (true, true) => "This does for push and pull.",
+            (true, false) => "This does for pull. It does not for push, which needs write too.",
+            (false, _) => "This does not do: pull needs read, and push needs read and write.",
+        };
+        lines.push(verdict.to_owned());
         lines.join("\n")
     }
 }
@@ -96,7 +128,7 @@ mod tests {
 
     use super::*;
 
-    fn checked(attempts: &[(&str, bool)]) -> Checked {
+    fn checked(purpose: Purpose, attempts: &[(&str, bool)]) -> Checked {
         let attempts = attempts.iter().map(|(what, works)| Attempt {
             what: (*what).into(),
             outcome: works
@@ -108,25 +140,29 @@ mod tests {
             store: "container `c`".into(),
             attempts: attempts.collect(),
         };
-        Checked::new("test".into(), &access)
+        Checked::new("test".into(), &access, purpose)
     }
 
     #[test]
-    fn reading_and_writing_do_and_less_does_not() {
-        assert!(checked(&[("read", true), ("write", true), ("list", false)]).sufficient);
-        assert!(!checked(&[("read", true), ("write", false)]).sufficient);
-        assert!(!checked(&[("read", true)]).sufficient);
+    fn a_push_takes_reading_and_writing_and_a_pull_takes_reading() {
+        let does = |purpose, attempts: &[(&str, bool)]| checked(purpose, attempts).sufficient;
+        let all = [("read", true), ("write", true), ("list", false)];
+        assert!(does(Purpose::Push, &all) && does(Purpose::Pull, &all));
+        let read_only = [("read", true), ("write", false)];
+        assert!(!does(Purpose::Push, &read_only) && does(Purpose::Pull, &read_only));
+        assert!(!does(Purpose::Push, &[("read", true)]));
+        assert!(!does(Purpose::Pull, &[("write", true)]));
     }
 
     #[test]
     fn each_attempt_is_told_in_words() {
-        let text = checked(&[("read", true), ("write", false)]).text();
+        let text = checked(Purpose::Push, &[("read", true), ("write", false)]).text();
         for part in [
             "container `c`",
             "credential: a key",
             "✓ read    works",
-            "✗ write   fails: not allowed: no role",
-            "does not do",
+            "✗ write   fails\n    not allowed: no role",
+            "This does for pull. It does not for push",
         ] {
             assert!(text.contains(part), "{text}");
         }

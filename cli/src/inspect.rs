@@ -8,7 +8,10 @@ use serde::Serialize;
 
 use crate::args::FolderArgs;
 use crate::console::Console;
-use crate::{failure, search, session};
+use crate::{failure, search, session, tools};
+
+/// What a plugin imports that asks for the user's own tokens.
+const IDENTITY: &str = "build-cache:plugin/identity@";
 
 /// All that can be said of a plugin.
 #[derive(Serialize)]
@@ -143,6 +146,12 @@ fn text(file: &Path, plugin: &Plugin) -> String {
         .filter(|variable| variable.file)
         .map(|variable| format!("what ${} names", variable.name));
     section("May read these files", always.chain(named).collect());
+    let mut imports = plugin.imports().iter();
+    let tokens = match imports.any(|import| import.starts_with(IDENTITY)) {
+        true => tools::in_words(),
+        false => Vec::new(),
+    };
+    section("May ask for these tokens", tokens);
     section("Imports", plugin.imports().to_vec());
     section("Exports", plugin.exports().to_vec());
     lines.join("\n")

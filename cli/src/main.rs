@@ -24,7 +24,9 @@ mod tally;
 mod tools;
 mod verified;
 
+use std::pin::pin;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use clap::Parser;
@@ -32,6 +34,10 @@ use clap::Parser;
 use args::{Args, Command, LoginCommand, PluginCommand};
 use console::Console;
 use failure::{Answered, Interrupted};
+
+/// How long a command may go on after it was stopped, to take away what it
+/// should not leave behind: some requests.
+const CLEANING_UP: Duration = Duration::from_secs(5);
 
 fn main() -> ExitCode {
     let args = Args::parse();
@@ -51,10 +57,19 @@ fn run(args: &Args, console: &Console) -> Result<()> {
         .build()
         .context("cannot start")?;
     let outcome = runtime.block_on(async {
-        tokio::select! {
-            outcome = command(&args.command, console) => outcome,
-            interrupted = interrupted() => Err(interrupted?.into()),
+        let mut command = pin!(command(&args.command, console));
+        let by = tokio::select! {
+            outcome = &mut command => return outcome,
+            by = interrupted() => by?,
+        };
+        if args.command.cleans_up() {
+            // Whoever insists is not kept waiting.
+            tokio::select! {
+                _ = tokio::time::timeout(CLEANING_UP, command) => {}
+                again = interrupted() => drop(again?),
+            }
         }
+        Err(by.into())
     });
     // A file that is being read or compressed by another thread keeps nobody
     // waiting: what is not finished has no final name.

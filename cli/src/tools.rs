@@ -13,6 +13,19 @@ pub fn identities() -> CommandIdentities {
     CommandIdentities(vec![azure_cli(), azure_developer_cli()])
 }
 
+/// Whom a backend may have asked for a token, and for what.
+pub fn in_words() -> Vec<String> {
+    let CommandIdentities(tools) = identities();
+    let words = |tool: CommandIdentity| {
+        let scopes = tool.scopes.join(", ");
+        format!(
+            "of `{}`, if you are signed in there: {scopes}",
+            tool.program
+        )
+    };
+    tools.into_iter().map(words).collect()
+}
+
 /// The Azure CLI. Since version 2.54 `expires_on` is in seconds; before, there
 /// is only `expiresOn`, a local time.
 /// <https://learn.microsoft.com/cli/azure/account#az-account-get-access-token>

@@ -3,9 +3,10 @@
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 
+use blob_store::OperationKind;
 use token_service::{Credential, Endpoint, Options, Running, Secret, TokenService};
 
-use crate::world::{Ran, World, text};
+use crate::world::{CONTAINER, Ran, World, text};
 
 const PASSWORD: &str = "swordfish-of-the-tests";
 
@@ -37,20 +38,93 @@ fn check(world: &World, service: &Running, prepare: impl FnOnce(&mut Command)) -
 #[test]
 fn a_key_is_checked_and_nothing_is_left_behind() {
     let world = World::new();
+    world
+        .store
+        .create_container(CONTAINER)
+        .expect("a container");
     let to = world.cache("name=app");
     for command in [&["check"][..], &["login", "check"]] {
         let args = [command, &["--to", &to]].concat();
         let ran = world.run(&args).succeeded();
-        for part in ["credential: ", "✓ read ", "✓ write ", "tests", "This does"] {
+        for part in [
+            "credential: the key of the storage account",
+            "✓ read ",
+            "✓ write ",
+            "✓ list ",
+            "✓ delete ",
+            CONTAINER,
+            "This does for push and pull.",
+        ] {
             assert!(ran.stdout.contains(part), "`{part}` is not said: {ran:?}");
         }
     }
-    let json = world
-        .run(&["check", "--json", "--to", &to])
-        .succeeded()
-        .json();
-    assert_eq!(json["sufficient"], true);
-    assert!(json["attempts"].as_array().is_some_and(|a| a.len() >= 2));
+    let json = world.run(&["check", "--json", "--to", &to]).succeeded();
+    let json = json.json();
+    for does in ["pull", "push", "sufficient"] {
+        assert_eq!(json[does], true, "{does}");
+    }
+    assert_eq!(json["attempts"].as_array().map(Vec::len), Some(4));
+    assert!(world.store.stats().of(OperationKind::PutBlob) > 0);
+    assert!(world.store.keys(CONTAINER).expect("a container").is_empty());
+}
+
+#[test]
+fn a_check_makes_no_container_and_says_that_a_push_would() {
+    let world = World::new();
+    let ran = world.run(&["check", "--to", &world.cache("name=app")]);
+    assert_eq!(ran.code, Some(1), "{ran:?}");
+    let part = "there is no container `tests` yet. A check makes none; the first push does";
+    assert!(ran.stdout.contains(part), "{ran:?}");
+    assert_eq!(world.store.stats().of(OperationKind::CreateContainer), 0);
+}
+
+#[test]
+fn a_public_container_does_for_a_pull_and_not_for_a_push() {
+    let world = World::new();
+    world
+        .store
+        .create_container(CONTAINER)
+        .expect("a container");
+    world.store.make_public(CONTAINER).expect("public");
+    let cache = world.cache_without_key("anonymous=true");
+    let from = world.run(&["check", "--from", &cache]).succeeded();
+    for part in [
+        "credential: none: requests are anonymous",
+        "✓ read ",
+        "✗ write ",
+        "anonymous=true",
+        "This does for pull. It does not for push",
+    ] {
+        assert!(from.stdout.contains(part), "`{part}` is not said: {from:?}");
+    }
+    let to = world.run(&["check", "--json", "--to", &cache]);
+    assert_eq!(to.code, Some(1), "{to:?}");
+    let json = to.json();
+    assert_eq!(
+        (&json["pull"], &json["push"]),
+        (&true.into(), &false.into())
+    );
+    assert_eq!(world.store.stats().of(OperationKind::PutBlob), 2);
+    assert!(world.store.keys(CONTAINER).expect("a container").is_empty());
+}
+
+#[test]
+fn a_key_that_is_refused_is_said_once_with_where_it_came_from() {
+    let world = World::new();
+    let to = world.cache_without_key("name=app");
+    let mut command = world.command(&["check", "--to", &to]);
+    command.env("AZURE_STORAGE_KEY", "d3Jvbmcga2V5");
+    let ran = world.run_command(command);
+    assert_eq!(ran.code, Some(1), "{ran:?}");
+    assert_eq!(ran.stdout.matches(" 403 ").count(), 1, "{ran:?}");
+    for part in [
+        "not signed in: ",
+        "It was sent with the key of the storage account",
+        "(AZURE_STORAGE_KEY)",
+        "Check that the key is one of this account",
+    ] {
+        assert!(ran.stdout.contains(part), "`{part}` is not said: {ran:?}");
+    }
 }
 
 #[test]

@@ -18,8 +18,12 @@ fn a_plugin_is_described() {
         "azblob 0.",
         "sha256:",
         "account_url",
-        "[required]",
         "[default: ",
+        "[secret; or secret_access_key_file=PATH]",
+        "[file]",
+        "login.microsoftonline.com",
+        "what $AZURE_FEDERATED_TOKEN_FILE names",
+        "of `az`",
         "wasi:http/",
     ] {
         assert!(
@@ -46,6 +50,16 @@ fn a_plugin_is_described() {
         "exports",
     ] {
         assert!(json[list].is_array(), "{list}");
+    }
+}
+
+#[test]
+fn a_plugin_that_asks_for_less_is_described_with_less() {
+    let world = World::new();
+    let http = components().join("http.wasm");
+    let ran = world.run(&["plugin", "inspect", text(&http)]).succeeded();
+    for part in ["[required]", "May ask for these tokens\n  none"] {
+        assert!(ran.stdout.contains(part), "`{part}` is not said: {ran:?}");
     }
 }
 

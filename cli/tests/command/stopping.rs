@@ -85,3 +85,24 @@ fn a_pull_stops_at_once_and_leaves_nothing_half_written() {
     let pulled = world.pull(&dir, "name=app");
     assert_eq!(pulled["layers_lost"], 0);
 }
+
+#[test]
+fn a_check_that_is_stopped_still_takes_its_probe_away() {
+    let world = World::new();
+    world
+        .store
+        .create_container(CONTAINER)
+        .expect("a container");
+    let a_while = Fault::new(Action::Delay { ms: 300 });
+    let operations = [OperationKind::PutBlob, OperationKind::ListBlobs];
+    for operation in operations {
+        world.store.faults().push(a_while.clone().on(operation));
+    }
+    let to = world.cache("name=app");
+    let (code, stderr) = interrupt(&world, &["check", "--to", &to], "-INT");
+    assert_eq!(code, Some(130));
+    assert!(stderr.contains("stopped"), "{stderr}");
+    let stats = world.store.stats();
+    assert_eq!(stats.of(OperationKind::PutBlob), 1);
+    assert!(world.store.keys(CONTAINER).expect("a container").is_empty());
+}
