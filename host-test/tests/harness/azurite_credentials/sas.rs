@@ -15,10 +15,10 @@ use super::{World, store, with};
 use crate::setup::{azurite, run};
 
 /// The container that the tokens are for.
-const CONTAINER: &str = "sas";
+pub(super) const CONTAINER: &str = "sas";
 
 /// A SAS token that Azure's SDK made.
-fn token(name: &str) -> &'static str {
+pub(super) fn token(name: &str) -> &'static str {
     static FIXTURE: OnceLock<Value> = OnceLock::new();
     let fixture = FIXTURE.get_or_init(|| {
         let path = fixtures::workspace().join("host-test/fixtures/sas.json");
@@ -29,30 +29,29 @@ fn token(name: &str) -> &'static str {
 }
 
 /// The percent-encoded signature of a token, and the plain one.
-fn signatures(token: &str) -> [String; 2] {
+pub(super) fn signatures(token: &str) -> [String; 2] {
     let encoded = token.split("sig=").last().expect("a signature");
     let plain = encoded.replace("%2B", "+").replace("%3D", "=");
     [encoded.to_owned(), plain]
 }
 
-/// A world on the tokens' container, in a space of its own there.
-async fn world() -> World {
+/// Makes the container that the tokens are for.
+pub(super) async fn container() {
     static MADE: OnceCell<()> = OnceCell::const_new();
     MADE.get_or_init(async || {
         azurite().container(CONTAINER).await.expect("a container");
     })
     .await;
+}
+
+/// A world on the tokens' container, in a space of its own there.
+async fn world() -> World {
+    container().await;
     let mut world = World::new().await;
-    for (name, value) in &mut world.attributes {
-        match name.as_str() {
-            "account_url" => *value = azurite().url().to_owned(),
-            "container" => *value = CONTAINER.to_owned(),
-            _ => {}
-        }
-    }
-    world
-        .attributes
-        .push(("prefix".to_owned(), unique("space")));
+    *world.attribute("account_url") = azurite().url().to_owned();
+    *world.attribute("container") = CONTAINER.to_owned();
+    let space = ("prefix".to_owned(), unique("space"));
+    world.attributes.push(space);
     world
 }
 
@@ -66,6 +65,7 @@ fn the_least_permissions_do_for_each_kind_of_token() {
         for (export, import) in [
             ("accountExport", "accountImport"),
             ("serviceExport", "serviceImport"),
+            ("delegatedExport", "delegatedImport"),
         ] {
             let world = world().await;
             let sample = Sample::of_sizes((0..10).map(|number| 100 + number));
@@ -75,26 +75,103 @@ fn the_least_permissions_do_for_each_kind_of_token() {
             // Each layer is asked for and written, and one manifest: none went
             // to the container.
             assert_eq!(summary.requests, 2 * 10 + 1, "{export}");
+            // The second writes over the manifest of the first.
+            cache.export(&sample.manifest).await.expect(export);
             world.check_pull(&given(token(import)), &sample).await;
             for name in [export, import] {
-                let signatures = signatures(token(name));
-                world.check_nothing_shows(&signatures.each_ref().map(String::as_str));
+                check_no_signature_shows(&world, token(name));
             }
         }
     });
 }
 
+/// Checks that a token's signature does not show.
+fn check_no_signature_shows(world: &World, token: &str) {
+    let signatures = signatures(token);
+    world.check_nothing_shows(&signatures.each_ref().map(String::as_str));
+}
+
 #[test]
-fn a_token_that_only_reads_does_not_write_and_says_so() {
+fn large_layers_take_no_more_permissions() {
     run(async {
-        for import in ["accountImport", "serviceImport"] {
-            let world = world().await;
-            let error = world.push(&given(token(import)), 1).await;
-            let error = error.expect_err("forbidden");
-            assert!(matches!(error, Error::Forbidden(_)), "{import}: {error:?}");
-            let signatures = signatures(token(import));
-            world.check_nothing_shows(&signatures.each_ref().map(String::as_str));
+        for export in ["accountExport", "serviceExport", "delegatedExport"] {
+            let mut world = world().await;
+            let block = ("block_size".to_owned(), "64KiB".to_owned());
+            world.attributes.push(block);
+            let sample = Sample::of_sizes([300_000]);
+            let cache = world.open(&given(token(export)), sample.clone()).await;
+            let cache = cache.expect("open");
+            cache.export(&sample.manifest).await.expect(export);
+            world.check_pull(&given(token(export)), &sample).await;
         }
+    });
+}
+
+#[test]
+fn a_token_that_lacks_a_permission_is_refused_and_that_is_said() {
+    run(async {
+        for name in [
+            "accountImport",
+            "serviceImport",
+            "delegatedImport",
+            "serviceWithoutRead",
+            "serviceOneBlob",
+        ] {
+            let world = world().await;
+            let error = world.push(&given(token(name)), 1).await;
+            let error = error.expect_err("forbidden");
+            assert!(matches!(error, Error::Forbidden(_)), "{name}: {error:?}");
+            let text = error.to_string();
+            for part in ["a SAS token ", ", permissions ", "r and w to push"] {
+                assert!(text.contains(part), "{name}: {part} is missing in: {text}");
+            }
+            check_no_signature_shows(&world, token(name));
+        }
+    });
+}
+
+#[test]
+fn permission_to_create_does_for_a_first_export_and_not_for_the_next() {
+    run(async {
+        let world = world().await;
+        let variables = given(token("serviceWithoutWrite"));
+        let sample = Sample::of_sizes([100]);
+        let cache = world.open(&variables, sample.clone()).await.expect("open");
+        cache
+            .export(&sample.manifest)
+            .await
+            .expect("a first export");
+        let error = cache.export(&sample.manifest).await.expect_err("forbidden");
+        assert!(matches!(error, Error::Forbidden(_)), "{error:?}");
+    });
+}
+
+#[test]
+fn a_token_that_has_expired_says_until_when_it_was_good() {
+    run(async {
+        let world = world().await;
+        let expired = token("serviceExpired");
+        let error = world.push(&given(expired), 1).await.expect_err("refused");
+        let is_refusal = matches!(error, Error::Unauthenticated(_) | Error::Forbidden(_));
+        assert!(is_refusal, "{error:?}");
+        let text = error.to_string();
+        assert!(text.contains("until 2026-01-01T00:00:00Z"), "{text}");
+        check_no_signature_shows(&world, expired);
+    });
+}
+
+#[test]
+fn a_token_of_the_account_makes_the_container_where_it_may() {
+    run(async {
+        let mut world = world().await;
+        *world.attribute("container") = unique("made");
+        let variables = given(token("accountExport"));
+        let error = world.push(&variables, 1).await.expect_err("no container");
+        assert!(error.to_string().contains("srt=co"), "{error}");
+
+        let variables = given(token("accountWithContainers"));
+        let sample = world.push(&variables, 1).await.expect("an export");
+        world.check_pull(&variables, &sample).await;
     });
 }
 
@@ -106,8 +183,7 @@ fn a_signature_that_is_wrong_is_refused_without_being_shown() {
         let error = world.push(&given(&wrong), 1).await.expect_err("refused");
         let is_refusal = matches!(error, Error::Unauthenticated(_) | Error::Forbidden(_));
         assert!(is_refusal, "{error:?}");
-        let signatures = signatures(&wrong);
-        world.check_nothing_shows(&signatures.each_ref().map(String::as_str));
+        check_no_signature_shows(&world, &wrong);
     });
 }
 
@@ -123,8 +199,7 @@ fn a_token_is_taken_from_the_attribute_and_from_the_accounts_address() {
         for world in [in_attribute, in_url] {
             let sample = world.push(&Vec::new(), 2).await.expect("an export");
             world.check_pull(&Vec::new(), &sample).await;
-            let signatures = signatures(sas);
-            world.check_nothing_shows(&signatures.each_ref().map(String::as_str));
+            check_no_signature_shows(&world, sas);
         }
     });
 }
