@@ -26,6 +26,10 @@ pub enum Files {
     /// its value is a path, and those that the description's `files` list.
     #[default]
     AsAsked,
+    /// The same, but those of the description's `files` are looked for under
+    /// this folder in the place of `/`: where a container, say, has the
+    /// machine's files.
+    AsAskedUnder(PathBuf),
     /// Those alone, by their exact paths, whatever the backend asks for.
     Only(Vec<PathBuf>),
     /// None.
@@ -46,6 +50,8 @@ pub(crate) struct LentFiles {
 #[derive(Debug, PartialEq, Eq)]
 struct Pattern {
     folder: PathBuf,
+    /// Where the folder really is.
+    place: PathBuf,
     before_star: String,
     /// None: the name is `before_star`.
     after_star: Option<String>,
@@ -60,7 +66,11 @@ impl LentFiles {
                 named: paths.clone(),
                 patterns: Vec::new(),
             },
-            Files::AsAsked => {
+            Files::AsAsked | Files::AsAskedUnder(_) => {
+                let root = match &grants.files {
+                    Files::AsAskedUnder(root) => root,
+                    _ => Path::new("/"),
+                };
                 let is_file = |name: &str| {
                     let mut described = description.environment.iter();
                     described.any(|variable| variable.file && variable.name == name)
@@ -72,7 +82,7 @@ impl LentFiles {
                     patterns: description
                         .files
                         .iter()
-                        .filter_map(|pattern| Pattern::parse(pattern))
+                        .filter_map(|pattern| Pattern::parse(pattern, root))
                         .collect(),
                 }
             }
@@ -91,13 +101,13 @@ impl LentFiles {
             path.to_owned()
         } else {
             let mut matching = self.patterns.iter().filter(|p| p.matches(path)).peekable();
-            if matching.peek().is_none() {
+            let Some(place) = matching.peek().and_then(|pattern| pattern.place(path)) else {
                 return Err(format!(
                     "the host does not lend {shown}: neither a variable that it granted nor the \
                      plugin's description names it, or its policy forbids it"
                 ));
-            }
-            let real = match fs::canonicalize(path) {
+            };
+            let real = match fs::canonicalize(place) {
                 Ok(real) => real,
                 Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
                 Err(error) => return Err(cannot(error)),
@@ -118,9 +128,10 @@ impl LentFiles {
 }
 
 impl Pattern {
-    /// None where the text is no absolute path, leads back up, or has a `*`
-    /// where none may be: such a pattern lends nothing.
-    fn parse(text: &str) -> Option<Self> {
+    /// A pattern whose files are under `root`. None where the text is no
+    /// absolute path, leads back up, or has a `*` where none may be: such a
+    /// pattern lends nothing.
+    fn parse(text: &str, root: &Path) -> Option<Self> {
         let path = Path::new(text);
         let name = path.file_name()?.to_str()?;
         let folder = path.parent()?;
@@ -132,6 +143,7 @@ impl Pattern {
         let has_one_star = !after_star.as_ref().is_some_and(|after| after.contains('*'));
         (is_plain && has_one_star).then(|| Self {
             folder: folder.to_owned(),
+            place: root.join(folder.strip_prefix("/").unwrap_or(folder)),
             before_star,
             after_star,
         })
@@ -142,9 +154,14 @@ impl Pattern {
         is_plain(path) && path.parent() == Some(&self.folder) && self.matches_name(path)
     }
 
+    /// Where the file of a path that is meant really is.
+    fn place(&self, path: &Path) -> Option<PathBuf> {
+        Some(self.place.join(path.file_name()?))
+    }
+
     /// Whether what a path came to, links followed, still is in the folder.
     fn holds(&self, real: &Path) -> bool {
-        let folder = fs::canonicalize(&self.folder);
+        let folder = fs::canonicalize(&self.place);
         folder.is_ok_and(|folder| real.parent() == Some(&folder)) && self.matches_name(real)
     }
 
@@ -278,9 +295,23 @@ mod tests {
     }
 
     #[test]
+    fn a_pattern_is_looked_for_under_another_root_where_the_host_says_so() {
+        let root = folder(&[]);
+        let real = root.path().join("var/keys");
+        fs::create_dir_all(&real).expect("a folder");
+        fs::write(real.join("a.key"), "key").expect("a file");
+        let files = Files::AsAskedUnder(root.path().to_owned());
+        let lent = lent("", &["/var/keys/*.key"], files);
+        let read = |path: &str| lent.read(Path::new(path));
+        assert_eq!(read("/var/keys/a.key"), Ok(Some(b"key".to_vec())));
+        assert_eq!(read("/var/keys/none.key"), Ok(None));
+        assert!(lent.read(&real.join("a.key")).is_err());
+    }
+
+    #[test]
     fn a_pattern_that_could_name_anything_lends_nothing() {
         for pattern in ["*.key", "/etc/*/x", "/etc/../x", "/a*b*c", "/", ""] {
-            assert_eq!(Pattern::parse(pattern), None, "{pattern}");
+            assert_eq!(Pattern::parse(pattern, Path::new("/")), None, "{pattern}");
         }
     }
 

@@ -127,6 +127,7 @@ impl TokenService {
             service,
             ca,
             fabric_thumbprint: fabric.thumbprint(),
+            fabric_pem: fabric.certificate_pem,
             addresses,
             folder,
             runtime: Some(runtime),
@@ -206,6 +207,7 @@ pub struct Running {
     pub(crate) service: Arc<Service>,
     ca: PrivateCa,
     pub(crate) fabric_thumbprint: String,
+    fabric_pem: String,
     addresses: Vec<(Door, SocketAddr)>,
     folder: Folder,
     /// `None` only while it is being dropped.
@@ -237,6 +239,11 @@ impl Running {
     /// The file with its key, such as Azurite's `--key`.
     pub fn server_key_path(&self) -> PathBuf {
         self.folder.path.join(KEY_FILE)
+    }
+
+    /// The certificate of the Service Fabric cluster, in PEM. It is signed by nobody.
+    pub fn fabric_certificate_pem(&self) -> &str {
+        &self.fabric_pem
     }
 
     /// The folder that Azure Arc's keys are written to.

@@ -1,7 +1,10 @@
 //! Each credential of the chain: it lets one in, it is asked once however many
 //! layers there are, it is told in words, and it shows nowhere.
 
-use build_cache_host::AccessToken;
+use build_cache_host::{AccessToken, Error};
+use host_test::fixtures;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
 use tempfile::TempDir;
 use token_service::{Credential, Endpoint, Environment, GITHUB_ISSUER, Options, Secret};
 
@@ -13,7 +16,12 @@ const LAYERS: u64 = 40;
 
 /// Exports, reads back and checks with these variables, each in an instance of
 /// its own, and sees that each asked just these endpoints, once each.
-async fn check_lets_in(world: &World, variables: &Environment, asked: &[Endpoint], words: &str) {
+pub(super) async fn check_lets_in(
+    world: &World,
+    variables: &Environment,
+    asked: &[Endpoint],
+    words: &str,
+) {
     let sees = |what: &str| {
         let seen = world.service.seen();
         let seen: Vec<_> = seen.iter().map(|seen| seen.endpoint).collect();
@@ -82,6 +90,43 @@ fn a_certificate_lets_an_application_in_with_its_chain_and_without() {
             for line in pem.expose().lines().filter(|line| line.len() > 60) {
                 world.check_nothing_shows(&[line]);
             }
+        }
+    });
+}
+
+#[test]
+fn a_certificate_in_an_encrypted_file_lets_in_with_its_password() {
+    run(async {
+        // Both files hold the same key and certificate, which is not encrypted
+        // in the second.
+        let folder = fixtures::workspace().join("src/credential/certificate/fixtures");
+        let der =
+            CertificateDer::from_pem_file(folder.join("encrypted.pem")).expect("a certificate");
+        let world = World::new().await;
+        let registered = Credential::Certificate {
+            der: der.to_vec(),
+            with_chain: false,
+        };
+        world.service.register_client(CLIENT, registered);
+        for file in ["modern.pfx", "encrypted.pem"] {
+            let path = folder.join(file);
+            let path = path.to_str().expect("text");
+            let variables = world.service.client_env(CLIENT);
+            let variables = with(variables, "AZURE_CLIENT_CERTIFICATE_PATH", path);
+            let password = "AZURE_CLIENT_CERTIFICATE_PASSWORD";
+            let opened = with(variables.clone(), password, "swordfish");
+            let words = "the certificate in AZURE_CLIENT_CERTIFICATE_PATH";
+            check_lets_in(&world, &opened, &[Endpoint::Token], words).await;
+            world.check_nothing_shows(&["swordfish"]);
+
+            for wrong in ["shark-of-the-tests", ""] {
+                let variables = with(variables.clone(), password, wrong);
+                let error = world.push(&variables, 1).await.expect_err("refused");
+                assert!(matches!(error, Error::Unauthenticated(_)), "{error:?}");
+                assert!(error.to_string().contains("password"), "{error}");
+            }
+            world.check_nothing_shows(&["shark-of-the-tests"]);
+            assert_eq!(world.service.requests(Endpoint::Token), 0);
         }
     });
 }
