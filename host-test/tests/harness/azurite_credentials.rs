@@ -5,6 +5,8 @@
 
 mod chain;
 mod grants;
+mod leaks;
+mod machines;
 mod refusals;
 mod sas;
 mod tokens;
@@ -40,9 +42,14 @@ fn store() -> &'static Store {
 impl World {
     /// A world on Azurite.
     async fn new() -> Self {
-        let store = store();
         let service = TokenService::start(Options::default()).expect("a token service");
-        let roots = [store.authority.ca_pem()];
+        Self::of(service, &[]).await
+    }
+
+    /// The same with this token service, where the host trusts `roots` too.
+    async fn of(service: Running, roots: &[&str]) -> Self {
+        let store = store();
+        let roots = [roots, &[store.authority.ca_pem()]].concat();
         Self::at(service, store.azurite.url(), &roots).await
     }
 }

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use blob_store::EMULATOR_ACCOUNT;
 use build_cache_host::{
-    AccessToken, Cache, Error, Event, Grants, Host, HostOptions, HttpOptions, Identity,
+    AccessToken, Cache, Error, Event, Files, Grants, Host, HostOptions, HttpOptions, Identity,
     OpenOptions, Plugin,
 };
 use futures::future::BoxFuture;
@@ -30,6 +30,8 @@ pub struct World {
     plugin: Plugin,
     pub attributes: Attributes,
     identity: Option<Arc<dyn Identity>>,
+    /// Which files the host lends.
+    pub files: Files,
     /// All that the host and the backend said, in any form.
     pub said: Arc<Mutex<Vec<String>>>,
 }
@@ -58,6 +60,7 @@ impl World {
                 ("name", "app"),
             ]),
             identity: None,
+            files: Files::default(),
             said: Arc::default(),
         }
     }
@@ -77,7 +80,10 @@ impl World {
 
     /// Opens the cache with these variables alone.
     pub async fn open(&self, variables: &Environment, content: Sample) -> Result<Cache, Error> {
-        let mut grants = Grants::default();
+        let mut grants = Grants {
+            files: self.files.clone(),
+            ..Grants::default()
+        };
         for (name, value) in variables {
             grants.variables.insert(*name, value.clone());
         }

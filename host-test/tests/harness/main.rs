@@ -4,6 +4,8 @@
 mod azurite_credentials;
 mod bad_input;
 mod conformance;
+mod credentials_leaks;
+mod credentials_program;
 mod credentials_renewal;
 mod credentials_world;
 mod fixtures;
