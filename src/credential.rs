@@ -15,6 +15,7 @@ mod connection_string;
 mod entra;
 mod environment;
 mod github;
+mod hints;
 mod managed;
 mod sas;
 mod shared_key;
@@ -187,7 +188,8 @@ impl Credential {
         Error::Unauthenticated(format!(
             "no credential for the storage account `{}` that may go over plain http, where \
              everybody could read a token: begin account_url with https://, or give the account's \
-             key as secret_access_key or AZURE_STORAGE_KEY",
+             key (secret_access_key or AZURE_STORAGE_KEY) or a SAS token (sas_token or \
+             AZURE_STORAGE_SAS_TOKEN)",
             self.account
         ))
     }

@@ -176,10 +176,8 @@ impl Chain {
                 }
                 Err(Denied::Failed(error)) => return Err(error),
                 Err(Denied::Unavailable(why)) => {
-                    if !passed_over.is_empty() {
-                        passed_over.push_str("; ");
-                    }
-                    passed_over.push_str(&format!("{}: {why}", place.name()));
+                    let why = why.trim_end_matches('.');
+                    passed_over.push_str(&format!("\n  {}: {why}", place.name()));
                 }
             }
             if self.chosen.get().is_some() {
@@ -187,9 +185,9 @@ impl Chain {
             }
         }
         Err(Error::Unauthenticated(format!(
-            "no credential for the storage account `{account}`. Passed over: {passed_over}. Give \
-             one of these, or the account's key as secret_access_key or AZURE_STORAGE_KEY, or a \
-             SAS token as sas_token or AZURE_STORAGE_SAS_TOKEN"
+            "no credential for the storage account `{account}`. Passed over:{passed_over}\n\
+             Give one of these, or the account's key (secret_access_key or AZURE_STORAGE_KEY), or \
+             a SAS token (sas_token or AZURE_STORAGE_SAS_TOKEN)"
         )))
     }
 

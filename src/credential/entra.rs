@@ -6,6 +6,7 @@ use std::rc::Rc;
 use percent_encoding::utf8_percent_encode;
 
 use super::asking::{self, TIMEOUTS, USUAL, ask};
+use super::hints::hint;
 use super::token::Token;
 use super::variables::Variables;
 use super::{Denied, SCOPE};
@@ -126,14 +127,20 @@ impl Application {
         let asked = format!("{what} of application {client} in tenant {tenant}");
         let answer = ask(transport, &request, &USUAL).await.map_err(|error| {
             Denied::Failed(Error::Unavailable(format!(
-                "{} failed for {asked}: {}",
+                "{} failed for {asked}: {}. Check the network and proxy between here and there, \
+                 and AZURE_AUTHORITY_HOST",
                 request.summary(),
                 asking::why(&error)
             )))
         })?;
         if answer.status != 200 {
             let refusal = answer.refusal(&[secret]);
-            let text = format!("Microsoft Entra refused {asked}: {refusal}");
+            let mut text = format!("Microsoft Entra refused {asked}: {refusal}");
+            let hint = hint(&refusal);
+            if !hint.is_empty() {
+                text.push_str(". ");
+                text.push_str(hint);
+            }
             return Err(Denied::Failed(match answer.status {
                 408 | 429 | 500.. => Error::Unavailable(text),
                 _ => Error::Unauthenticated(text),

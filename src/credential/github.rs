@@ -35,7 +35,10 @@ impl GitHub {
         const TOKEN: &str = "ACTIONS_ID_TOKEN_REQUEST_TOKEN";
         let missing = variables.missing(&[URL, TOKEN, "AZURE_TENANT_ID", "AZURE_CLIENT_ID"]);
         let (Some(url), Some(request_token)) = (variables.get(URL), variables.secret(TOKEN)) else {
-            return Ok(Err(super::not_set(&missing)));
+            let missing = super::not_set(&missing);
+            return Ok(Err(format!(
+                "{missing}, as in a job without the permission `id-token: write`"
+            )));
         };
         if !missing.is_empty() {
             return Ok(Err(super::not_set(&missing)));

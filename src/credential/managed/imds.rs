@@ -53,11 +53,23 @@ impl Managed {
         let refusal = || format!("IMDS has no identity: {}", answer.refusal(&[]));
         match answer.status {
             400 if self.client_id.is_none() => Err(Denied::Unavailable(refusal())),
+            // Other clouds have something else at this address.
+            401 | 403 | 404 | 405 if self.is_one_of_many && !is_json(&answer.body) => {
+                let (at, status) = (&self.url.authority, answer.status);
+                Err(Denied::Unavailable(format!(
+                    "what answers at {at} is not IMDS: {status}"
+                )))
+            }
             // Docker Desktop answers for every address.
             403 if contains(&answer.body, b"unreachable") => Err(Denied::Unavailable(refusal())),
             _ => Ok(answer),
         }
     }
+}
+
+/// IMDS answers with an object, whatever it answers.
+fn is_json(text: &[u8]) -> bool {
+    text.trim_ascii_start().starts_with(b"{")
 }
 
 fn contains(text: &[u8], what: &[u8]) -> bool {
