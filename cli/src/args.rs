@@ -136,7 +136,7 @@ a warning, and the exit code is 0.";
 /// `build-cache check`: one of the two says where.
 #[derive(Debug, clap::Args)]
 #[command(after_help = format!("{ATTRIBUTES_HELP}\n{CHECK_ATTRIBUTES}"))]
-#[group(id = "store", required = true, args = ["to", "from"])]
+#[group(id = "store", required = true, multiple = false, args = ["to", "from"])]
 pub struct CheckArgs {
     /// The store, and the cache in it, to push to
     #[arg(long, value_name = "ATTRIBUTES")]

@@ -72,9 +72,9 @@ pub async fn run(args: &CheckArgs, console: &Console) -> Result<()> {
     let cache = session::open(&plugin, &spec, None, on_event).await?;
     let checked = Checked::new(spec.r#type, &cache.check().await?, purpose);
     if checked.sufficient {
-        console.summary(&checked.text(), &checked)
+        console.summary(&checked.text(console.is_verbose()), &checked)
     } else {
-        console.answer(&checked.text(), &checked)?;
+        console.answer(&checked.text(console.is_verbose()), &checked)?;
         Err(Answered.into())
     }
 }
@@ -97,7 +97,9 @@ impl Checked {
         }
     }
 
-    fn text(&self) -> String {
+    /// In words. Why something fails that neither push nor pull needs is a
+    /// detail.
+    fn text(&self, with_details: bool) -> String {
         let mut lines = vec![
             format!("{}: {}", self.r#type, self.store),
             format!("credential: {}", self.credential),
@@ -106,16 +108,25 @@ impl Checked {
             let what = &tried.what;
             match &tried.error {
                 None => lines.push(format!("  ✓ {what:<7} works")),
+                Some(_) if !with_details && !Purpose::Push.needs().contains(&what.as_str()) => {
+                    lines.push(format!(
+                        "  ✗ {what:<7} fails, and is not needed (-v tells why)"
+                    ));
+                }
                 Some(error) => {
                     lines.push(format!("  ✗ {what:<7} fails"));
                     lines.push(format!("    {error}"));
                 }
             }
         }
+        let reads = self.attempts.iter().any(|tried| tried.what == "read");
         let verdict = match (self.pull, self.push) {
             (true, true) => "This does for push and pull.",
             (true, false) => "This does for pull. It does not for push, which needs write too.",
-            (false, _) => "This does not do: pull needs read, and push needs read and write.",
+            (false, _) if reads => {
+                "This does not do: pull needs read, and push needs read and write."
+            }
+            (false, _) => "It is not known whether this does.",
         };
         lines.push(verdict.to_owned());
         lines.join("\n")
@@ -155,8 +166,16 @@ mod tests {
     }
 
     #[test]
+    fn what_is_not_needed_is_told_at_length_only_where_details_are_wanted() {
+        let all = [("read", true), ("write", true), ("list", false)];
+        let checked = checked(Purpose::Push, &all);
+        assert!(!checked.text(false).contains("no role"));
+        assert!(checked.text(true).contains("no role"));
+    }
+
+    #[test]
     fn each_attempt_is_told_in_words() {
-        let text = checked(Purpose::Push, &[("read", true), ("write", false)]).text();
+        let text = checked(Purpose::Push, &[("read", true), ("write", false)]).text(false);
         for part in [
             "container `c`",
             "credential: a key",

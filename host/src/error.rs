@@ -74,7 +74,7 @@ pub enum Error {
 
     /// An attribute, or the variable that stands in for it, is missing,
     /// unknown or malformed.
-    #[error("attribute `{name}`: {reason}")]
+    #[error("{kind}`{name}`: {reason}", kind = kind(name))]
     InvalidAttribute {
         /// The attribute, or the variable's name.
         name: String,
@@ -110,6 +110,14 @@ pub enum Error {
     /// Anything else that a backend reports.
     #[error("{0}")]
     Other(String),
+}
+
+/// An attribute is called one; a variable is known by its capitals.
+fn kind(name: &str) -> &'static str {
+    match name.bytes().any(|b| b.is_ascii_lowercase()) {
+        true => "attribute ",
+        false => "",
+    }
 }
 
 fn known_types(known: &[String]) -> String {

@@ -172,8 +172,8 @@ impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} failed: {}", self.request, self.cause)?;
         if let Cause::Refused(refusal) = &self.cause
-            && matches!(refusal.status, 401 | 403)
-            && !refusal.credential.is_empty()
+            && (matches!(refusal.status, 401 | 403) || refusal.code == "InvalidAuthenticationInfo")
+            && refusal.sent_with != SentWith::Nothing
         {
             write!(f, ". It was sent with {}", refusal.credential)?;
         }

@@ -63,14 +63,14 @@ impl<T: Transport> Cache<T> {
             false => blobs.put_nothing(key).await,
         };
         if let Err(failure) = &written
-            && failure.code() == "ContainerNotFound"
+            && failure.status() == 404
         {
-            let text = format!(
-                "there is no container `{}` yet. A check makes none; the first push does, if the \
-                 credential may",
-                self.config.container.as_str()
-            );
-            return vec![("write", Err(Error::Other(text)))];
+            // To a read, what is not there is an empty cache.
+            let error = match failure.code() {
+                "ContainerNotFound" => self.no_container(),
+                _ => failure.clone().into(),
+            };
+            return vec![("write", Err(error))];
         }
         let is_there = written.is_ok() && may_delete;
         let read = match is_there && found.is_ok() {
@@ -113,6 +113,14 @@ impl<T: Transport> Cache<T> {
                 Err(Error::from(failure).and(&text))
             }
         }
+    }
+
+    fn no_container(&self) -> Error {
+        Error::Other(format!(
+            "there is no container `{}` yet. A check makes none; the first push does, if the \
+             credential may",
+            self.config.container.as_str()
+        ))
     }
 
     fn lost(&self, how: &str) -> Error {
