@@ -1,5 +1,6 @@
 //! The cache against a store that lives in the test.
 
+mod checking;
 mod exporting;
 mod importing;
 mod listing;

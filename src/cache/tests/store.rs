@@ -95,6 +95,7 @@ impl Store {
             request.headers.get("if-match"),
         ) {
             (Some("*"), _) if blob.is_some() => Some(Reply::error(409, "BlobAlreadyExists")),
+            (_, Some("*")) if blob.is_some() => None,
             (_, Some(wanted)) if etag.as_deref() != Some(wanted) => {
                 Some(Reply::error(412, "ConditionNotMet"))
             }

@@ -180,6 +180,14 @@ fn imds_without_an_identity_is_passed_over_but_a_wrong_one_is_the_end() {
 }
 
 #[test]
+fn what_another_cloud_has_at_the_address_of_imds_is_passed_over() {
+    let transport = Scripted::new(|_: &Request| Ok(Reply::foreign(403).body("<html>No.</html>")));
+    let error = authorized(&credential(&[]), &transport).unwrap_err();
+    let part = "managed identity: what answers at 169.254.169.254 is not IMDS: 403";
+    assert!(error.to_string().contains(part), "{error}");
+}
+
+#[test]
 fn imds_is_not_probed_when_it_alone_was_asked_for() {
     let environment = [
         ("AZURE_TOKEN_CREDENTIALS", "ManagedIdentityCredential"),
