@@ -209,9 +209,7 @@ impl Reach {
         let named_by_user = |authority: &AuthorityPattern| {
             matches!(policy, Authorities::AsAsked)
                 && !authority.wildcard
-                && given_by_user
-                    .iter()
-                    .any(|value| names_host(value, &authority.host))
+                && given_by_user.iter().any(|value| names(value, authority))
         };
         for authority in &asked {
             if !described.iter().any(|d| d.covers(authority)) && !named_by_user(authority) {
@@ -235,14 +233,25 @@ impl Reach {
     }
 }
 
-/// Whether the value names this host as a whole: not as a part of a longer one.
-fn names_host(value: &str, host: &str) -> bool {
+/// Whether the value names this host as a whole, not as a part of a longer one,
+/// and with the port: on the same machine there may be other services.
+fn names(value: &str, authority: &AuthorityPattern) -> bool {
     let value = value.to_ascii_lowercase();
+    let host = &authority.host;
     let is_host_byte = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'.' || b == b'_';
+    // A scheme's own port may be left out.
+    let special = |port: Option<u16>| port.filter(|port| !matches!(port, 80 | 443));
     value.match_indices(host).any(|(start, _)| {
         let before = value.as_bytes()[..start].last();
-        let after = value.as_bytes().get(start + host.len());
-        !before.is_some_and(|&b| is_host_byte(b)) && !after.is_some_and(|&b| is_host_byte(b))
+        let after = &value[start + host.len()..];
+        let port = after.strip_prefix(':').map(|rest| {
+            let end = rest.find(|c: char| !c.is_ascii_digit());
+            &rest[..end.unwrap_or(rest.len())]
+        });
+        let port = port.and_then(|port| port.parse().ok());
+        !before.is_some_and(|&b| is_host_byte(b))
+            && !after.bytes().next().is_some_and(is_host_byte)
+            && special(port) == special(authority.port)
     })
 }
 
@@ -306,6 +315,24 @@ mod tests {
         assert!(reach(&["evil.com"], &[], &["https://not-evil.com"]).is_err());
         assert!(reach(&["evil.com"], &[], &["https://evil.com.example"]).is_err());
         assert!(reach(&["evil.com"], &[], &["https://evil.com/"]).is_ok());
+    }
+
+    #[test]
+    fn another_port_of_a_host_that_the_user_named_is_not_named() {
+        for (asked, given, allowed) in [
+            ("127.0.0.1:10000", "http://127.0.0.1:10000/account", true),
+            ("127.0.0.1:2375", "http://127.0.0.1:10000/account", false),
+            ("127.0.0.1", "http://127.0.0.1:10000/account", false),
+            ("[::1]:10000", "http://[::1]:10000/account", true),
+            ("[::1]:10001", "http://[::1]:10000/account", false),
+            ("a.example", "https://a.example", true),
+            ("a.example", "https://a.example:443/", true),
+            ("a.example:443", "Endpoint=https://a.example/;Key=k", true),
+            ("a.example:8443", "https://a.example", false),
+        ] {
+            let is_allowed = reach(&[asked], &[], &[given]).is_ok();
+            assert_eq!(is_allowed, allowed, "{asked} by {given}");
+        }
     }
 
     #[test]
