@@ -50,52 +50,64 @@ impl Outcome {
     }
 }
 
-/// Measures a case at one distance. Every contestant has its first turn, then every one its
-/// second: whatever else slows the machine down, slows all of them down.
+/// Measures a case, and shows each distance as soon as it is done. Every contestant has its first
+/// turn, then every one its second: whatever else slows the machine down, slows all of them down.
 pub fn measure(
     case: &Case,
-    distance: Distance,
     programs: &Programs,
     store: &mut Store,
+    mut show: impl FnMut(Distance, &[Outcome]),
 ) -> Result<Vec<Outcome>> {
     let folder = programs.folder.join("layers").join(case.set());
-    let set = Set::in_folder(&folder, &case.sizes)?;
+    Set::in_folder(&folder, &case.sizes)?;
     let task = Task {
-        place: store.place(case.name),
+        place: store.place(case.container()),
         set: folder,
         names: (0..case.names).map(|n| format!("name{n}")).collect(),
         work: case.work,
         limits: ours::LIMITS,
     };
-    let mut taken: Vec<Vec<(Report, Counted)>> = vec![Vec::new(); case.contestants.len()];
-    for run in 0..case.runs {
-        for (contestant, taken) in case.contestants.iter().zip(&mut taken) {
-            if run >= case.runs_of(*contestant, distance) {
-                continue;
+    prepare(case, &task, store)?;
+    let mut outcomes = Vec::new();
+    for distance in &case.distances {
+        let mut taken: Vec<Vec<(Report, Counted)>> = vec![Vec::new(); case.contestants.len()];
+        for run in 0..case.runs {
+            for (contestant, taken) in case.contestants.iter().zip(&mut taken) {
+                if run >= case.runs_of(*contestant, *distance) {
+                    continue;
+                }
+                if case.changes_the_store() {
+                    prepare(case, &task, store)?;
+                }
+                store.move_to(*distance)?;
+                let measured = store.count(|| programs.perform(*contestant, &task));
+                taken.push(measured.with_context(|| format!("in the case {}", case.name))?);
             }
-            if case.changes_the_store() || (run == 0 && taken.is_empty()) {
-                prepare(case, &task, store)?;
-            }
-            store.move_to(distance)?;
-            let measured = store.count(|| programs.perform(*contestant, &task));
-            taken.push(measured.with_context(|| format!("in the case {}", case.name))?);
         }
+        let contestants = case.contestants.iter().zip(taken);
+        let here = contestants
+            .map(|(contestant, taken)| summary(case, *distance, *contestant, &taken))
+            .collect::<Option<Vec<_>>>()
+            .context("nothing was measured")?;
+        show(*distance, &here);
+        outcomes.extend(here);
     }
-    let outcomes = case.contestants.iter().zip(taken);
-    outcomes
-        .map(|(contestant, taken)| {
-            summary(case, distance, *contestant, &set, &taken).context("nothing was measured")
-        })
-        .collect()
+    if case.foreign == 0 {
+        store.empty(case.container())?;
+    }
+    Ok(outcomes)
 }
 
 /// Leaves the store as the case begins.
 fn prepare(case: &Case, task: &Task, store: &mut Store) -> Result<()> {
     let container = &task.place.container;
-    store.empty(container)?;
+    if case.foreign == 0 {
+        store.empty(container)?;
+    }
     let is_stored = case.there == case.sizes.len();
     let names: &[String] = if is_stored { &task.names } else { &[] };
     store.fill(container, &task.set, case.there, names)?;
+    // Those that are there already only get their like.
     store.add_foreign(container, case.foreign)
 }
 
@@ -103,7 +115,6 @@ fn summary(
     case: &Case,
     distance: Distance,
     contestant: Contestant,
-    set: &Set,
     taken: &[(Report, Counted)],
 ) -> Option<Outcome> {
     let spread = |figure: fn(&(Report, Counted)) -> f64| Spread::of(taken.iter().map(figure));
@@ -111,7 +122,7 @@ fn summary(
         case: case.name,
         distance,
         contestant,
-        layers: set.layers.len(),
+        layers: case.sizes.len(),
         bytes: case.bytes(),
         runs: taken.len(),
         seconds: spread(|(report, _)| report.seconds)?,

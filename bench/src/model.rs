@@ -12,6 +12,7 @@ mod tests;
 use anyhow::{Context as _, Result, bail, ensure};
 use bench_contest::{Layer, Meter, Report, Set, Task, Work};
 use bytes::Bytes;
+use futures::future::try_join_all;
 use futures::stream::{self, StreamExt as _, TryStreamExt as _};
 
 pub use http_wire::HttpWire;
@@ -77,9 +78,8 @@ pub async fn perform(task: &Task) -> Result<Report> {
     match task.work {
         Work::Push => export(&wire, &set.layers, &task.names, &manifest).await?,
         Work::Import => {
-            for name in &task.names {
-                import(&wire, name).await?;
-            }
+            // BuildKit loads its imports side by side.
+            try_join_all(task.names.iter().map(|name| import(&wire, name))).await?;
         }
         Work::Pull { .. } | Work::List => bail!("the model has no such work"),
     }

@@ -1,9 +1,10 @@
 //! The work, the same for each native client.
 
+use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use bench_contest::{Layer, Limits, Meter, Place, Pulled, Report, Set, Task, Work};
 use bytes::Bytes;
 use futures::future::{BoxFuture, try_join_all};
@@ -59,13 +60,7 @@ pub async fn perform<P: Peer>(task: &Task, open: impl Fn(&Place) -> Result<P>) -
     match task.work {
         Work::Push => push(&peer, task, &set, manifest).await?,
         Work::Pull { verify } => pull(&peer, task, verify).await?,
-        Work::Import => {
-            let imports = task
-                .names
-                .iter()
-                .map(|name| import(&peer, name, task.limits));
-            try_join_all(imports).await?;
-        }
+        Work::Import => drop(import(&peer, task).await?),
         Work::List => {
             let count = peer.count("blobs/").await?;
             ensure!(
@@ -107,8 +102,7 @@ async fn push(peer: &impl Peer, task: &Task, set: &Set, manifest: String) -> Res
 }
 
 async fn pull(peer: &impl Peer, task: &Task, verify: bool) -> Result<()> {
-    let name = task.names.first().context("the task has no name")?;
-    let layers = import(peer, name, task.limits).await?;
+    let layers = import(peer, task).await?;
     stream::iter(&layers)
         .map(|layer| fetch(peer, layer, verify, task.limits.transfers))
         .buffer_unordered(task.limits.transfers)
@@ -116,11 +110,16 @@ async fn pull(peer: &impl Peer, task: &Task, verify: bool) -> Result<()> {
         .await
 }
 
-/// The layers under a name, each of them in the store.
-async fn import(peer: &impl Peer, name: &str, limits: Limits) -> Result<Vec<Layer>> {
-    let manifest = peer.get(&Task::manifest_key(name)).await?;
-    let layers = Set::layers_of(&manifest)?;
-    let sizes = sizes(peer, &layers, limits).await?;
+/// The layers under all names, each once, and each of them in the store.
+async fn import(peer: &impl Peer, task: &Task) -> Result<Vec<Layer>> {
+    let manifests = task.names.iter().map(async |name| {
+        let manifest = peer.get(&Task::manifest_key(name)).await?;
+        Set::layers_of(&manifest)
+    });
+    let mut layers = try_join_all(manifests).await?.concat();
+    let mut seen = HashSet::new();
+    layers.retain(|layer| seen.insert(layer.digest.clone()));
+    let sizes = sizes(peer, &layers, task.limits).await?;
     for (layer, size) in layers.iter().zip(sizes) {
         ensure!(size == Some(layer.size), "the store lacks {}", layer.digest);
     }
