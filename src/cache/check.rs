@@ -38,7 +38,7 @@ impl<T: Transport> Cache<T> {
             Ok(None) if written.is_ok() => Err(self.lost("is not there")),
             outcome => outcome.map(drop).map_err(Error::from),
         };
-        let listed = blobs.list(key.as_str(), None).await;
+        let listed = blobs.list(key.as_str(), 1, None).await;
         let deleted = match blobs.delete(&key, ANY).await {
             Ok(false) if written.is_ok() => Err(self.lost("is not there to be deleted")),
             Err(failure) if written.is_ok() => {

@@ -3,6 +3,7 @@
 mod exporting;
 mod importing;
 mod listing;
+mod looking_up;
 mod manifests;
 mod store;
 
