@@ -240,19 +240,16 @@ fn growth(extent: Extent) -> Vec<Case> {
             cold,
         ]);
     }
-    for (bytes, push_name, pull_name) in [
-        (32 * MIB, "grow-push-32MiB", "grow-pull-32MiB"),
-        (128 * MIB, "grow-push-128MiB", "grow-pull-128MiB"),
-    ] {
+    if extent == Extent::Full {
         let push = Case {
-            name: push_name,
-            title: format!("one layer of {} MiB, push", bytes / MIB),
-            sizes: vec![bytes],
-            ..alone.clone()
+            name: "grow-push-128MiB",
+            title: "one layer of 128 MiB, push".to_owned(),
+            sizes: vec![128 * MIB],
+            ..alone
         };
         let pull = Case {
             contestants: vec![Ours],
-            ..pull(&push, pull_name)
+            ..pull(&push, "grow-pull-128MiB")
         };
         cases.extend([push, pull]);
     }

@@ -15,6 +15,17 @@ use crate::plan::Extent;
 use crate::statistics::Spread;
 use crate::store::{Distance, Store};
 
+/// Loading without compiled code.
+pub const COLD: &str = "load, compiling";
+/// Loading with it.
+pub const LOAD: &str = "load from the compiled cache";
+/// An instance of its own with an open cache.
+pub const OPEN: &str = "instance and open cache";
+/// The command, doing nothing.
+pub const VERSION: &str = "build-cache --version, the whole process";
+/// The command, finding nothing to send.
+pub const WARM: &str = "build-cache push, warm, 10 layers, the whole process";
+
 /// The container of the command's cache.
 const CONTAINER: &str = "small";
 
@@ -113,17 +124,6 @@ pub fn measure(programs: &Programs, extent: Extent, store: &mut Store) -> Result
     timings.push(warm_push(programs, often, store)?);
     Ok(timings)
 }
-
-/// Loading without compiled code.
-pub const COLD: &str = "load, compiling";
-/// Loading with it.
-pub const LOAD: &str = "load from the compiled cache";
-/// An instance of its own with an open cache.
-pub const OPEN: &str = "instance and open cache";
-/// The command, doing nothing.
-pub const VERSION: &str = "build-cache --version, the whole process";
-/// The command, finding nothing to send.
-pub const WARM: &str = "build-cache push, warm, 10 layers, the whole process";
 
 fn load(plugin: &Path, compiled: &Path, times: usize) -> Result<Loaded> {
     let output = Command::new(std::env::current_exe()?)

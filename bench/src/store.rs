@@ -30,7 +30,8 @@ pub struct Distance {
 enum Order {
     /// Takes all blobs out of a container, which it makes where it is missing.
     Empty { container: String },
-    /// Puts layers of a set there, and its manifest under each name.
+    /// Puts layers of a set into a container, which it makes where it is missing, and the set's
+    /// manifest under each name.
     Fill {
         container: String,
         set: PathBuf,
@@ -105,6 +106,7 @@ fn obey(store: &RunningStore, order: Order, cpu_before: f64) -> Result<Value> {
             layers,
             names,
         } => {
+            store.create_container(&container)?;
             let set = Set::open(&set)?;
             for layer in &set.layers[..layers] {
                 let bytes = layer.read(&set.folder, 0, layer.size)?;

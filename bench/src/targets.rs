@@ -258,3 +258,98 @@ fn against() -> [(&'static str, [Contestant; 2], &'static str); 3] {
         ),
     ]
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::statistics::Spread;
+
+    /// What took so many seconds, and so much of a processor.
+    fn outcome(case: &'static str, at: Distance, contestant: Contestant, seconds: f64) -> Outcome {
+        let spread = |value| Spread::of([value]).expect("one value");
+        Outcome {
+            case,
+            distance: at,
+            contestant,
+            layers: 1,
+            bytes: 1 << 30,
+            runs: 1,
+            seconds: spread(seconds),
+            cpu_seconds: spread(seconds / 2.0),
+            store_cpu_seconds: spread(0.0),
+            peak_memory_bytes: 90_000_000,
+            guest_memory_bytes: Some(2_000_000),
+            requests: spread(3.0),
+            max_in_flight: 16,
+            connections: 16,
+        }
+    }
+
+    fn met(outcomes: &[Outcome], what: &str) -> Option<(f64, bool)> {
+        let verdicts = verdicts(outcomes, &[]);
+        let verdict = verdicts.iter().find(|v| v.what.starts_with(what))?;
+        Some((verdict.figure, verdict.met))
+    }
+
+    #[test]
+    fn speed_is_compared_with_the_faster_peer() {
+        let at = late(0);
+        let outcomes = [
+            outcome("bulk-push", at, Ours, 2.0),
+            outcome("bulk-push", at, Contestant::ObjectStore, 1.9),
+            outcome("bulk-push", at, Contestant::Opendal, 1.0),
+        ];
+        let speed = met(&outcomes, "bulk-push, no added latency: speed");
+        assert_eq!(speed, Some((0.5, false)));
+        let cpu = met(&outcomes, "bulk-push, no added latency: processor");
+        assert_eq!(cpu, Some((2.0, false)));
+    }
+
+    #[test]
+    fn a_pull_is_compared_with_peers_that_check_and_with_those_that_do_not() {
+        let at = late(0);
+        let outcomes = [
+            outcome("bulk-pull", at, Ours, 1.0),
+            outcome("bulk-pull", at, Contestant::Opendal, 0.8),
+            outcome("bulk-pull", at, Contestant::OpendalHashing, 1.2),
+        ];
+        let speeds: Vec<_> = verdicts(&outcomes, &[])
+            .into_iter()
+            .filter(|verdict| verdict.what.contains("speed"))
+            .map(|verdict| (verdict.figure, verdict.met))
+            .collect();
+        assert_eq!(speeds, [(0.8, false), (1.2, true)]);
+    }
+
+    #[test]
+    fn what_was_not_measured_is_not_judged() {
+        assert_eq!(verdicts(&[], &[]), []);
+        let alone = [outcome("many-push", late(5), Ours, 1.0)];
+        assert_eq!(met(&alone, "many-push"), None);
+    }
+
+    #[test]
+    fn what_the_connections_allow_is_what_they_carry_together() {
+        let seconds = (1_u64 << 30) as f64 / (16 * CAP) as f64;
+        let outcomes = [outcome("bulk-pull", capped(0), Ours, seconds)];
+        let (share, met) = met(&outcomes, "bulk-pull, 60 MB/s").expect("a verdict");
+        assert!((share - 1.0).abs() < 1e-9 && met, "{share}");
+    }
+
+    #[test]
+    fn ten_times_the_layers_may_take_ten_times_as_long() {
+        let layers = |case, layers, seconds| Outcome {
+            layers,
+            ..outcome(case, late(0), Ours, seconds)
+        };
+        let grown = |seconds| {
+            let outcomes = [
+                layers("grow-warm-1000", 1000, 1.0),
+                layers("grow-warm-10000", 10_000, seconds),
+            ];
+            met(&outcomes, "grow-warm-10000").map(|(_, met)| met)
+        };
+        assert_eq!(grown(11.0), Some(true));
+        assert_eq!(grown(20.0), Some(false));
+    }
+}

@@ -39,6 +39,7 @@ Tasks:
   bench --quick  the same questions on less, in under a minute
   bench --only CASE
                  the cases whose names begin with CASE
+  bench --check  the same as bench, failing if a target is not met
   build          build what is handed out, into target/dist/
   components     build the WebAssembly components, into target/components/
   help           show this text

@@ -130,8 +130,8 @@ async fn an_import_asks_what_buildkit_asked_but_in_the_order_of_the_chain() {
 #[tokio::test]
 async fn the_store_takes_the_models_requests() {
     let store = BlobStore::start(Options::default()).expect("a store");
-    let folder = std::env::temp_dir().join(format!("buildkit-model-{}", std::process::id()));
-    let set = Set::in_folder(&folder, &[100, 70 << 20]).expect("layers");
+    let folder = tempfile::tempdir().expect("a folder");
+    let set = Set::in_folder(folder.path(), &[100, 70 << 20]).expect("layers");
     let place = Place {
         account_url: store.url(),
         account: store.account().to_owned(),
@@ -140,7 +140,7 @@ async fn the_store_takes_the_models_requests() {
     };
     let task = Task {
         place,
-        set: folder.clone(),
+        set: folder.path().to_owned(),
         names: vec!["one".to_owned()],
         work: Work::Push,
         limits: crate::ours::LIMITS,
@@ -149,7 +149,7 @@ async fn the_store_takes_the_models_requests() {
     for layer in &set.layers {
         let key = Task::layer_key(&layer.digest);
         let stored = store.blob("cache", &key).expect("a container");
-        let read = layer.read(&folder, 0, layer.size).expect("bytes");
+        let read = layer.read(folder.path(), 0, layer.size).expect("bytes");
         assert!(stored.expect("a blob") == read);
     }
     assert_eq!(store.stats().of(OperationKind::PutBlock), 3);
@@ -165,5 +165,4 @@ async fn the_store_takes_the_models_requests() {
     };
     perform(&import).await.expect("an import");
     assert_eq!(store.stats().requests(), 1 + 2 + 2);
-    std::fs::remove_dir_all(&folder).expect("a folder");
 }
