@@ -18,7 +18,7 @@ use futures::lock::Mutex;
 
 pub(crate) use block_id::BlockIds;
 pub(crate) use failure::Failure;
-pub(crate) use operations::{Condition, MAX_PUT_BLOB, Span};
+pub(crate) use operations::{Condition, LONGEST_PAGE, MAX_PUT_BLOB, Page, Properties, Span};
 pub(crate) use xml::Listed;
 
 use crate::config::Config;

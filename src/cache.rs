@@ -6,6 +6,7 @@ mod export;
 mod import;
 mod inventory;
 pub(crate) mod layout;
+mod look_up;
 pub(crate) mod manifest;
 mod read;
 mod upload;

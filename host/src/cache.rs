@@ -248,8 +248,13 @@ impl Cache {
         let cache = self.clone();
         stream::unfold(Some((cache, received)), |state| async move {
             let (cache, mut received) = state?;
-            if let Some(chunk) = received.chunks.next().await {
-                return Some((Ok(chunk), Some((cache, received))));
+            match received.chunks.next().await {
+                Some(Ok(chunk)) => return Some((Ok(chunk), Some((cache, received)))),
+                Some(Err(error)) => {
+                    let error = Error::from_backend(error, &cache.scrubber);
+                    return Some((Err(error), None));
+                }
+                None => {}
             }
             match received.outcome.await {
                 Ok(Ok(())) => None,

@@ -281,12 +281,14 @@ impl AccessorTask<State> for Run {
                 reply,
             } => {
                 let answer = match caches
-                    .call_read(accessor, cache, blob, offset, length)
+                    .call_read(accessor, cache, blob.clone(), offset, length)
                     .await?
                 {
-                    Ok(Some((stream, outcome))) => Ok(Some(
-                        accessor.with(|store| receive::bytes(store, stream, outcome))?,
-                    )),
+                    Ok(Some((stream, outcome))) => {
+                        Ok(Some(accessor.with(|store| {
+                            receive::bytes(store, &blob, stream, outcome)
+                        })?))
+                    }
                     Ok(None) => Ok(None),
                     Err(error) => Err(error),
                 };

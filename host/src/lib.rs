@@ -51,6 +51,7 @@ mod limits;
 mod link_local;
 mod manifest;
 pub mod oci_layout;
+mod passage;
 mod plugin;
 mod receive;
 mod records;

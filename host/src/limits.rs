@@ -1,7 +1,7 @@
 //! The limits on one instance: memory, tables, and time spent computing.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use wasmtime::{ResourceLimiter, UpdateDeadline};
 
@@ -19,7 +19,18 @@ pub(crate) struct Limits {
     pub(crate) peak_memory_bytes: Arc<AtomicUsize>,
     compute_ticks: u64,
     /// Ticks spent computing since the guest last asked the host for anything.
-    ticks: u64,
+    ticks: Activity,
+}
+
+/// Notes from outside the store that an instance is not only computing: bytes
+/// that it waits for have moved.
+#[derive(Clone, Default)]
+pub(crate) struct Activity(Arc<AtomicU64>);
+
+impl Activity {
+    pub(crate) fn note(&self) {
+        self.0.store(0, Ordering::Relaxed);
+    }
 }
 
 impl Limits {
@@ -30,20 +41,25 @@ impl Limits {
             memories: 0,
             peak_memory_bytes: Arc::default(),
             compute_ticks: u64::try_from(ticks).unwrap_or(u64::MAX).max(1),
-            ticks: 0,
+            ticks: Activity::default(),
         }
     }
 
     /// The guest does something other than compute.
     pub(crate) fn asked_the_host(&mut self) {
-        self.ticks = 0;
+        self.ticks.note();
+    }
+
+    /// For what moves bytes without the instance.
+    pub(crate) fn activity(&self) -> Activity {
+        self.ticks.clone()
     }
 
     /// A tick passed while guest code was running: lets others on, and ends a
     /// guest that never asks for anything.
     pub(crate) fn tick(&mut self) -> wasmtime::Result<UpdateDeadline> {
-        self.ticks += 1;
-        if self.ticks > self.compute_ticks {
+        let before = self.ticks.0.fetch_add(1, Ordering::Relaxed);
+        if before >= self.compute_ticks {
             wasmtime::bail!(
                 "it computed for {:?} without asking the host for anything, and was stopped",
                 TICK * u32::try_from(self.compute_ticks).unwrap_or(u32::MAX)

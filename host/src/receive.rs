@@ -9,6 +9,8 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use futures::channel::mpsc;
+use futures::stream::{BoxStream, StreamExt, TryStreamExt};
+use http_body_util::BodyExt;
 use tokio::sync::oneshot;
 use wasmtime::component::{
     Access, FutureConsumer, FutureReader, Lift, Source, StreamConsumer, StreamReader, StreamResult,
@@ -16,31 +18,44 @@ use wasmtime::component::{
 use wasmtime::{AsContextMut, StoreContextMut};
 
 use crate::bindings::build_cache::plugin::types::Error;
+use crate::passage;
 use crate::state::State;
 
 /// How many chunks wait for their reader.
 const CHUNKS_WAITING: usize = 2;
 /// How many items of a listing are carried at once.
 const ITEMS_AT_ONCE: usize = 512;
-/// The largest chunk of bytes: what a reader holds is a few of them.
-const CHUNK_BYTES: usize = 1 << 20;
 
 /// A stream under way: its chunks, and how it ended.
 pub(crate) struct Received<T> {
-    pub(crate) chunks: mpsc::Receiver<T>,
+    pub(crate) chunks: BoxStream<'static, Result<T, Error>>,
     pub(crate) outcome: oneshot::Receiver<Result<(), Error>>,
 }
 
-/// Carries a stream of bytes out.
+/// Carries a layer's bytes out. The plugin learns no more of how they end than
+/// that somebody else reads them: where they break off, the stream itself says
+/// so.
 pub(crate) fn bytes(
     mut store: Access<'_, State>,
+    blob: &str,
     stream: StreamReader<u8>,
     outcome: FutureReader<Result<(), Error>>,
 ) -> wasmtime::Result<Received<Bytes>> {
-    let (sender, chunks) = mpsc::channel(CHUNKS_WAITING);
-    stream.pipe(&mut store, Bytewise { sender })?;
+    let activity = store.data_mut().limits.activity();
+    let body = passage::take(store.as_context_mut(), stream)?;
+    let reading = format!("reading {blob}");
+    let chunks = body
+        .into_data_stream()
+        .inspect(move |_| activity.note())
+        .map_err(move |error| {
+            let reason = match error {
+                wasmtime_wasi_http::Error::ConnectionReadTimeout => "the store stopped sending",
+                _ => "the connection broke",
+            };
+            Error::Unavailable(format!("{reading}: {reason}"))
+        });
     Ok(Received {
-        chunks,
+        chunks: chunks.boxed(),
         outcome: carry_outcome(&mut store, outcome)?,
     })
 }
@@ -54,7 +69,7 @@ pub(crate) fn items<T: Lift + Send + 'static>(
     let (sender, chunks) = mpsc::channel(CHUNKS_WAITING);
     stream.pipe(&mut store, Itemwise { sender })?;
     Ok(Received {
-        chunks,
+        chunks: chunks.map(Ok).boxed(),
         outcome: carry_outcome(&mut store, outcome)?,
     })
 }
@@ -87,37 +102,6 @@ fn deliver<T>(sender: &mut mpsc::Sender<T>, chunk: T) -> Poll<wasmtime::Result<S
         Ok(()) => StreamResult::Completed,
         Err(_) => StreamResult::Dropped,
     }))
-}
-
-struct Bytewise {
-    sender: mpsc::Sender<Bytes>,
-}
-
-impl StreamConsumer<State> for Bytewise {
-    type Item = u8;
-
-    fn poll_consume(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        mut store: StoreContextMut<State>,
-        source: Source<'_, u8>,
-        finish: bool,
-    ) -> Poll<wasmtime::Result<StreamResult>> {
-        if let Err(answer) = reserve(&mut self.sender, cx, finish) {
-            return answer;
-        }
-        store.data_mut().limits.asked_the_host();
-        let mut source = source.as_direct(store);
-        let available = source.remaining();
-        let count = available.len().min(CHUNK_BYTES);
-        if count == 0 {
-            // The writer asks whether there is room, and there is.
-            return Poll::Ready(Ok(StreamResult::Completed));
-        }
-        let chunk = Bytes::copy_from_slice(&available[..count]);
-        source.mark_read(count);
-        deliver(&mut self.sender, chunk)
-    }
 }
 
 struct Itemwise<T> {

@@ -3,25 +3,24 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures::StreamExt;
 use futures::stream::BoxStream;
+use http_body::{Body, Frame, SizeHint};
 use tokio::sync::oneshot;
-use wasmtime::StoreContextMut;
-use wasmtime::component::{
-    Access, Destination, FutureReader, HasData, ResourceTable, StreamProducer, StreamReader,
-    StreamResult,
-};
+use wasmtime::AsContextMut;
+use wasmtime::component::{Access, FutureReader, HasData, ResourceTable, StreamReader};
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
 use crate::bindings::build_cache::plugin::{content, events, types};
 use crate::files::LentFiles;
 use crate::http::{Hooks, HttpClient};
-use crate::limits::Limits;
+use crate::limits::{Activity, Limits};
+use crate::passage;
 use crate::text::Scrubber;
 use crate::{Content, Digest, Event, Grants, Identity};
 
@@ -121,14 +120,15 @@ impl content::HostWithStore<State> for Imports {
                 (None, futures::stream::once(async { Err(error) }).boxed())
             }
         };
-        let lender = Lender {
+        let lent = Lent {
             blob,
             chunks,
             remaining: length,
             on_event: Arc::clone(&state.on_event),
+            activity: state.limits.activity(),
             outcome: Some(outcome),
         };
-        let stream = StreamReader::new(&mut host, lender)?;
+        let stream = passage::lend(host.as_context_mut(), lent)?;
         // Without an outcome the backend gave up the rest, and nobody asks.
         let future = FutureReader::new(&mut host, async move {
             Ok::<_, wasmtime::Error>(receiver.await.unwrap_or(Ok(())))
@@ -137,75 +137,73 @@ impl content::HostWithStore<State> for Imports {
     }
 }
 
-/// Lends a range of a layer to a backend.
-struct Lender {
+/// A range of a layer that is lent to a backend.
+struct Lent {
     blob: Option<Digest>,
     chunks: BoxStream<'static, std::io::Result<Bytes>>,
     remaining: u64,
     on_event: OnEvent,
+    activity: Activity,
     outcome: Option<oneshot::Sender<Result<(), types::Error>>>,
 }
 
-impl Lender {
-    fn end(&mut self, outcome: Result<(), String>) -> Poll<wasmtime::Result<StreamResult>> {
+impl Lent {
+    fn end(&mut self, outcome: Result<(), String>) {
         if let Some(sender) = self.outcome.take() {
             let _ = sender.send(outcome.map_err(types::Error::Content));
         }
-        Poll::Ready(Ok(StreamResult::Dropped))
     }
 
-    fn name(&self) -> String {
-        self.blob
-            .as_ref()
-            .map(Digest::to_string)
-            .unwrap_or_default()
+    /// Ends in the middle: the outcome has the reason, the body breaks off.
+    fn fail(&mut self, reason: &dyn std::fmt::Display) -> Poll<Option<LentFrame>> {
+        let blob = self.blob.as_ref().map(Digest::to_string);
+        let text = format!("{}: {reason}", blob.unwrap_or_default());
+        self.end(Err(text));
+        Poll::Ready(Some(Err(wasmtime_wasi_http::Error::HttpRequestBodySize(
+            None,
+        ))))
     }
 }
 
-impl StreamProducer<State> for Lender {
-    type Item = u8;
-    type Buffer = Bytes;
+type LentFrame = Result<Frame<Bytes>, wasmtime_wasi_http::Error>;
 
-    fn poll_produce<'a>(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        mut store: StoreContextMut<'a, State>,
-        mut destination: Destination<'a, u8, Bytes>,
-        finish: bool,
-    ) -> Poll<wasmtime::Result<StreamResult>> {
+impl Body for Lent {
+    type Data = Bytes;
+    type Error = wasmtime_wasi_http::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<LentFrame>> {
         if self.remaining == 0 {
-            return self.end(Ok(()));
+            self.end(Ok(()));
+            return Poll::Ready(None);
         }
-        if destination.remaining(&mut store) == Some(0) {
-            return Poll::Ready(Ok(StreamResult::Completed));
-        }
-        match self.chunks.poll_next_unpin(cx) {
-            Poll::Pending if finish => Poll::Ready(Ok(StreamResult::Cancelled)),
-            Poll::Pending => Poll::Pending,
-            Poll::Ready(None) => {
-                let text = format!("{} ended {} bytes early", self.name(), self.remaining);
-                self.end(Err(text))
+        match ready!(self.chunks.poll_next_unpin(cx)) {
+            None => {
+                let reason = format!("it ended {} bytes early", self.remaining);
+                self.fail(&reason)
             }
-            Poll::Ready(Some(Err(error))) => {
-                let text = format!("{}: {error}", self.name());
-                self.end(Err(text))
-            }
-            Poll::Ready(Some(Ok(mut chunk))) => {
-                store.data_mut().limits.asked_the_host();
-                let wanted = usize::try_from(self.remaining).unwrap_or(usize::MAX);
-                chunk.truncate(wanted);
+            Some(Err(error)) => self.fail(&error),
+            Some(Ok(mut chunk)) => {
+                self.activity.note();
+                chunk.truncate(usize::try_from(self.remaining).unwrap_or(usize::MAX));
                 let bytes = chunk.len() as u64;
                 self.remaining -= bytes;
                 if let Some(blob) = self.blob.clone() {
                     (self.on_event)(Event::LayerRead { blob, bytes });
                 }
-                destination.set_buffer(chunk);
                 if self.remaining == 0 {
-                    return self.end(Ok(()));
+                    self.end(Ok(()));
                 }
-                Poll::Ready(Ok(StreamResult::Completed))
+                Poll::Ready(Some(Ok(Frame::data(chunk))))
             }
         }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.remaining == 0
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.remaining)
     }
 }
 

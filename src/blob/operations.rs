@@ -12,8 +12,9 @@ use crate::transport::{Body, Headers, Method, Request, Timeouts, Transport};
 /// The most that one Put Blob takes, in bytes.
 pub(crate) const MAX_PUT_BLOB: u64 = 5000 * 1024 * 1024;
 
-/// How much of a listing is asked for at a time: Azure's own most.
-const PAGE: &str = "5000";
+/// The most blobs that one part of a listing holds.
+/// <https://learn.microsoft.com/rest/api/storageservices/list-blobs>
+pub(crate) const LONGEST_PAGE: u32 = 5000;
 
 /// What a part of a listing may take, in bytes: 5,000 blobs with the longest
 /// names, each character escaped.
@@ -194,14 +195,19 @@ impl<T: Transport> Blobs<'_, T> {
         }
     }
 
-    /// List Blobs whose keys begin with `prefix`, from where the last part
-    /// ended. A container that does not exist holds none.
-    pub(crate) async fn list(&self, prefix: &str, marker: Option<String>) -> Result<Page, Failure> {
+    /// List Blobs whose keys begin with `prefix`, at most `count` of them, from
+    /// where the last part ended. A container that does not exist holds none.
+    pub(crate) async fn list(
+        &self,
+        prefix: &str,
+        count: u32,
+        marker: Option<String>,
+    ) -> Result<Page, Failure> {
         let mut request = self.request(Method::Get, None);
         request.query = vec![
             ("restype", "container".to_owned()),
             ("comp", "list".to_owned()),
-            ("maxresults", PAGE.to_owned()),
+            ("maxresults", count.to_string()),
         ];
         // Azurite takes an empty value for a value.
         if !prefix.is_empty() {

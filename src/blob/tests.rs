@@ -262,7 +262,7 @@ fn no_failure_and_no_event_shows_the_query_or_the_signature() {
     );
     let credential = Credential::find(&config).unwrap();
     let blobs = Blobs::new(&transport, &config, &credential);
-    let list = block_on(blobs.list("secret-prefix", None));
+    let list = block_on(blobs.list("secret-prefix", 1, None));
     let shown = format!("{} {:?}", list.unwrap_err(), transport.events.borrow());
     assert!(
         !shown.contains("secret-prefix") && !shown.contains("SharedKey"),

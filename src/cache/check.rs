@@ -77,7 +77,7 @@ impl<T: Transport> Cache<T> {
             true => self.read_probe(blobs, key).await,
             false => found,
         };
-        let listed = blobs.list(key.as_str(), None).await;
+        let listed = blobs.list(key.as_str(), 1, None).await;
         let deleted = match may_delete {
             true => self.delete_probe(blobs, key, is_there).await,
             false => deleted.map(drop).map_err(Error::from),

@@ -1,19 +1,23 @@
 //! Export: what the store lacks, then the manifest under every name.
 //!
-//! Nothing is written before all layers have been looked up, and no name
+//! A layer is sent as soon as it is known to be missing; no name is written
 //! before all layers are durable.
 
-use std::cell::OnceCell;
+use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::Rc;
+
+use futures::channel::mpsc;
+use futures::future::try_join;
+use futures::stream::{self, StreamExt as _};
 
 use super::Cache;
 use super::manifest::{Layer, Manifest};
 use super::upload::Upload;
-use crate::blob::{Blobs, Condition};
+use crate::blob::{Blobs, Condition, Properties};
 use crate::digest::Digest;
 use crate::error::Error;
-use crate::side_by_side::side_by_side;
+use crate::side_by_side::{Job, side_by_side};
 use crate::transport::{Body, Event, Transport};
 
 /// What an export did.
@@ -37,59 +41,63 @@ impl<T: Transport> Cache<T> {
         let layers = layers_once(manifest).map_err(unusable)?;
         let blobs = &self.blobs();
 
-        let found: Vec<_> = layers.iter().map(|_| OnceCell::new()).collect();
-        let looking = layers.iter().zip(&found).map(|(layer, found)| async {
-            let condition = self.look_up(blobs, layer).await?;
-            let _ = found.set(condition);
-            Ok(())
-        });
-        side_by_side(self.config.tuning.small_requests(), looking).await?;
-
-        let missing = layers.iter().zip(found).filter_map(|(layer, found)| {
-            let condition = found.into_inner().flatten()?;
-            Some(self.upload(blobs, layer, condition))
-        });
-        let uploads: Vec<Upload<T>> = missing.collect();
+        // What is missing is sent while the rest is still being looked up.
+        let uploads = RefCell::new(Vec::new());
+        let (queue, parts) = mpsc::unbounded();
+        let looking = async {
+            let digests = layers.iter().map(|layer| layer.blob).collect();
+            let sizes: HashMap<_, _> = layers.iter().map(|l| (l.blob, l.size)).collect();
+            let queue = queue;
+            self.look_up(blobs, digests, &|digest, found| {
+                let size = sizes.get(&digest).copied().unwrap_or_default();
+                if let Some(condition) = self.condition(digest, size, found) {
+                    let upload = Rc::new(self.upload(blobs, digest, size, condition));
+                    uploads.borrow_mut().push(Rc::clone(&upload));
+                    for number in 0..upload.parts() {
+                        // The other end outlives this one.
+                        let _ = queue.unbounded_send((Rc::clone(&upload), number));
+                    }
+                }
+            })
+            .await
+        };
         // One budget for all layers: the parts of a large one and many small
         // ones fill the line alike.
-        let parts = uploads
-            .iter()
-            .flat_map(|upload| (0..upload.parts()).map(move |number| upload.send(number)));
-        side_by_side(self.config.tuning.parallelism, parts).await?;
+        let sending = parts.map(|(upload, number): (Rc<Upload<T>>, u32)| -> Job {
+            Box::pin(async move { upload.send(number).await })
+        });
+        let sending = side_by_side(self.config.tuning.parallelism, sending.boxed_local());
+        try_join(looking, sending).await?;
 
         self.write_names(blobs, json).await?;
 
+        let uploads = uploads.into_inner();
         let stored = || uploads.iter().filter(|upload| upload.has_stored());
         let layers_stored = count(stored().count());
         Ok(Summary {
             layers_stored,
             layers_reused: count(layers.len()) - layers_stored,
-            bytes_stored: stored().map(Upload::size).sum(),
+            bytes_stored: stored().map(|upload| upload.size()).sum(),
             requests: blobs.requests(),
             retries: blobs.retries(),
         })
     }
 
-    /// Looks a layer up: none if it is there, else the condition to write it
-    /// on.
-    async fn look_up(
-        &self,
-        blobs: &Blobs<'_, T>,
-        layer: &Layer,
-    ) -> Result<Option<Condition>, Error> {
-        let (digest, size) = (layer.blob, layer.size);
-        match blobs.properties(&self.config.layout.blob(digest)).await? {
-            None => Ok(Some(Condition::Absent)),
+    /// What to write a layer on, given what the store holds: none if that is
+    /// the layer.
+    fn condition(&self, digest: Digest, size: u64, found: Option<Properties>) -> Option<Condition> {
+        match found {
+            None => Some(Condition::Absent),
             Some(found) if found.size == size => {
                 self.transport.emit(Event::LayerReused(digest));
-                Ok(None)
+                None
             }
             Some(found) => {
                 self.transport.emit(Event::Warning(format!(
                     "the store holds {digest} with {} bytes instead of {size}: replacing it",
                     found.size
                 )));
-                Ok(Some(Condition::Is(found.etag)))
+                Some(Condition::Is(found.etag))
             }
         }
     }
@@ -98,12 +106,20 @@ impl<T: Transport> Cache<T> {
     fn upload<'a>(
         &'a self,
         blobs: &'a Blobs<'a, T>,
-        layer: &Layer,
+        digest: Digest,
+        size: u64,
         condition: Condition,
     ) -> Upload<'a, T> {
-        let key = self.config.layout.blob(layer.blob);
+        let key = self.config.layout.blob(digest);
         let block_size = self.config.tuning.block_size;
-        Upload::new(&self.transport, blobs, key, layer, condition, block_size)
+        Upload::new(
+            &self.transport,
+            blobs,
+            key,
+            (digest, size),
+            condition,
+            block_size,
+        )
     }
 
     /// Writes the manifest under every name.
@@ -118,7 +134,8 @@ impl<T: Transport> Cache<T> {
                 Ok(())
             }
         });
-        side_by_side(self.config.tuning.parallelism, writing).await
+        let writing = stream::iter(writing).map(|job| -> Job { Box::pin(job) });
+        side_by_side(self.config.tuning.parallelism, writing.boxed_local()).await
     }
 }
 

@@ -1,7 +1,9 @@
 //! Import: the manifest of every name, and which layers the store still has.
 
 use std::cell::{OnceCell, RefCell};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+
+use futures::stream::{self, StreamExt as _};
 
 use super::Cache;
 use super::manifest::{MAX_MANIFEST, Manifest};
@@ -37,7 +39,8 @@ impl<T: Transport> Cache<T> {
             let _ = manifest.set(loaded);
             Ok(())
         });
-        side_by_side(limit, loading).await?;
+        let loading = stream::iter(loading).map(|job| Box::pin(job) as _);
+        side_by_side(limit, loading.boxed_local()).await?;
         let loaded = names.iter().zip(manifests).filter_map(|(name, manifest)| {
             let outcome = manifest.into_inner().flatten()?;
             Some((name.clone(), outcome))
@@ -45,25 +48,20 @@ impl<T: Transport> Cache<T> {
         let loaded: Vec<(String, Result<Manifest, Error>)> = loaded.collect();
 
         // Names share most of their layers: each is looked up once.
-        let stored = &RefCell::new(HashMap::new());
         let manifests = loaded
             .iter()
             .filter_map(|(_, outcome)| outcome.as_ref().ok());
-        let mut seen = HashMap::new();
-        let looking: Vec<_> = manifests
-            .flat_map(|manifest| &manifest.layers)
-            .filter(|layer| seen.insert(layer.blob, layer.size).is_none())
-            .map(|layer| async {
-                let found = blobs
-                    .properties(&self.config.layout.blob(layer.blob))
-                    .await?;
-                let size = found.map(|found| (layer.blob, found.size));
-                stored.borrow_mut().extend(size);
-                Ok(())
-            })
-            .collect();
-        side_by_side(limit, looking).await?;
-        let stored = stored.take();
+        let mut seen = HashSet::new();
+        let layers = manifests.flat_map(|manifest| &manifest.layers);
+        let layers = layers.map(|layer| layer.blob);
+        let layers = layers.filter(|blob| seen.insert(*blob)).collect();
+        let stored = RefCell::new(HashMap::new());
+        self.look_up(blobs, layers, &|blob, found| {
+            let found = found.map(|found| (blob, found.size));
+            stored.borrow_mut().extend(found);
+        })
+        .await?;
+        let stored = stored.into_inner();
 
         let imported = loaded.into_iter().map(|(name, outcome)| {
             let outcome = outcome.map(|manifest| Loaded {

@@ -1,7 +1,7 @@
 //! Inventory: what the store holds, and taking it away.
 
 use super::Cache;
-use crate::blob::Listed;
+use crate::blob::{LONGEST_PAGE, Listed};
 use crate::digest::Digest;
 use crate::error::Error;
 use crate::transport::Transport;
@@ -65,7 +65,8 @@ impl<T: Transport> Cache<T> {
             Kind::Blobs => format!("{}sha256:", layout.blobs_begin_with()),
             Kind::Manifests => layout.manifests_begin_with(),
         };
-        let page = self.blobs().list(&prefix, listing.next.take()).await?;
+        let marker = listing.next.take();
+        let page = self.blobs().list(&prefix, LONGEST_PAGE, marker).await?;
         listing.next = page.next;
         let named = page.blobs.into_iter().filter_map(|blob| {
             let name = self.name(listing.kind, &blob.key)?;

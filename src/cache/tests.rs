@@ -4,6 +4,7 @@ mod checking;
 mod exporting;
 mod importing;
 mod listing;
+mod looking_up;
 mod manifests;
 mod store;
 

@@ -4,7 +4,6 @@
 use std::cell::{Cell, RefCell};
 
 use super::layout::BlobKey;
-use super::manifest::Layer;
 use crate::blob::{Blobs, BlockIds, Condition, Failure, MAX_PUT_BLOB};
 use crate::digest::Digest;
 use crate::error::Error;
@@ -44,11 +43,10 @@ impl<'a, T: Transport> Upload<'a, T> {
         transport: &'a T,
         blobs: &'a Blobs<'a, T>,
         key: BlobKey,
-        layer: &Layer,
+        (digest, size): (Digest, u64),
         condition: Condition,
         block_size: u64,
     ) -> Self {
-        let (digest, size) = (layer.blob, layer.size);
         Self {
             transport,
             blobs,

@@ -22,6 +22,8 @@ pub struct Programs {
     pub build_cache: PathBuf,
     /// The blob store that the tests and the demo talk to.
     pub blob_store: PathBuf,
+    /// The benchmark.
+    pub bench: PathBuf,
 }
 
 /// Builds the programs.
@@ -37,6 +39,7 @@ pub fn build_programs(project: &Project) -> Result<Programs> {
     Ok(Programs {
         build_cache: program("build-cache"),
         blob_store: program("blob-store"),
+        bench: program("bench"),
     })
 }
 

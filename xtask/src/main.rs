@@ -6,6 +6,7 @@
 
 mod apt;
 mod azurite;
+mod bench;
 mod component;
 mod debian;
 mod demo;
@@ -33,6 +34,12 @@ Tasks:
   test           check everything: format, lints, documentation, unit tests, and
                  the harness on our own blob store and on Azurite
   test --fast    the same without Azurite
+  bench          measure speed and memory beside native clients and a model of
+                 BuildKit; a table, and JSON under target/bench/
+  bench --quick  the same questions on less, in under a minute
+  bench --only CASE
+                 the cases whose names begin with CASE
+  bench --check  the same as bench, failing if a target is not met
   build          build what is handed out, into target/dist/
   components     build the WebAssembly components, into target/components/
   help           show this text
@@ -58,6 +65,7 @@ fn run(arguments: &[String]) -> Result<()> {
     match arguments[..] {
         ["test"] => test::run(&project, Extent::Full),
         ["test", "--fast"] => test::run(&project, Extent::Fast),
+        ["bench", ref options @ ..] => bench::run(&project, options),
         ["demo"] => demo::run(&project),
         ["build"] => dist::build(&project).map(drop),
         ["components"] => component::build(&project).map(drop),

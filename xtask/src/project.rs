@@ -60,9 +60,17 @@ impl Project {
     }
 
     /// The options of every native build: one profile, and all packages but
-    /// this one, which `cargo xtask` itself builds.
-    pub fn selection(&self) -> [&'static str; 4] {
-        ["--release", "--workspace", "--exclude", "xtask"]
+    /// this one, which `cargo xtask` itself builds, and the benchmark's peers,
+    /// whose many dependencies `cargo xtask bench` builds apart from the rest.
+    pub fn selection(&self) -> [&'static str; 6] {
+        [
+            "--release",
+            "--workspace",
+            "--exclude",
+            "xtask",
+            "--exclude",
+            "bench-peers",
+        ]
     }
 
     /// Waits until no other `cargo xtask` sets up or builds under `target/`.

@@ -49,6 +49,10 @@ pub fn run(project: &Project, extent: Extent) -> Result<()> {
             "--bin",
             "build-cache",
             "--bin",
+            "bench",
+            "--bin",
+            "bench-peers",
+            "--bin",
             "xtask",
             LIKE_TESTS,
         ]);

@@ -66,7 +66,10 @@ impl Pace {
     pub async fn pass(&mut self, bytes: u64) {
         self.passed += bytes;
         let due = Duration::from_secs_f64(self.passed as f64 / self.bytes_per_second as f64);
-        tokio::time::sleep(due.saturating_sub(self.since.elapsed())).await;
+        let early = due.saturating_sub(self.since.elapsed());
+        if !early.is_zero() {
+            tokio::time::sleep(early).await;
+        }
     }
 }
 

@@ -34,6 +34,10 @@ pub(super) struct Store {
     /// Sizes of uncommitted blocks, by blob and id.
     pub(super) blocks: RefCell<BTreeMap<(String, String), u64>>,
     version: Cell<u32>,
+    /// Shorter pages than are asked for, as a store may give.
+    pub(super) longest_page: Cell<Option<usize>>,
+    /// As to someone who may read but not list.
+    pub(super) refuses_to_list: Cell<bool>,
 }
 
 const ROOT: &str = "/devstoreaccount1/buildkit-cache";
@@ -81,7 +85,12 @@ impl Store {
             return Ok(Reply::error(404, "ContainerNotFound"));
         }
         if query("comp") == Some("list") {
-            return Ok(self.list(query("prefix").unwrap_or(""), query("marker")));
+            if self.refuses_to_list.get() {
+                return Ok(Reply::error(403, "AuthorizationPermissionMismatch"));
+            }
+            let count = query("maxresults").map_or(5000, |text| text.parse().unwrap());
+            let count = count.min(self.longest_page.get().unwrap_or(count));
+            return Ok(self.list(query("prefix").unwrap_or(""), query("marker"), count));
         }
         let blob = self.blobs.borrow().get(&key).cloned();
         let held = match &request.body {
@@ -158,15 +167,14 @@ impl Store {
         self.blocks.borrow_mut().retain(|(of, _), _| of != key);
     }
 
-    /// Two blobs at a time.
-    fn list(&self, prefix: &str, marker: Option<&str>) -> Reply {
+    fn list(&self, prefix: &str, marker: Option<&str>, count: usize) -> Reply {
         let blobs = self.blobs.borrow();
         let matching = blobs.iter().filter(|(key, _)| key.starts_with(prefix));
         let after: Vec<_> = matching
             .filter(|(key, _)| marker.is_none_or(|m| key.as_str() >= m))
             .collect();
         let mut xml = String::from("<EnumerationResults><Blobs>");
-        for (key, (held, version)) in after.iter().take(2) {
+        for (key, (held, version)) in after.iter().take(count) {
             let size = held.size();
             xml += &format!(
                 "<Blob><Name>{key}</Name><Properties><Etag>{version}</Etag><Content-Length>{size}\
@@ -174,7 +182,7 @@ impl Store {
                  </Properties></Blob>"
             );
         }
-        let next = after.get(2).map_or("", |(key, _)| key.as_str());
+        let next = after.get(count).map_or("", |(key, _)| key.as_str());
         xml += &format!("</Blobs><NextMarker>{next}</NextMarker></EnumerationResults>");
         Reply::azure(200).body(xml)
     }
