@@ -36,6 +36,7 @@ mod listing;
 mod names;
 mod operations;
 mod plain;
+mod plan;
 mod properties;
 mod range;
 mod refusal;
