@@ -162,6 +162,7 @@ impl Answer {
                 position: start,
                 source_end: end - plan.oversize,
                 end,
+                lacks_its_end: plan.wrong_length > 0,
                 blocks,
                 cut: plan.cut_response,
                 stall: plan.stall_response,
@@ -201,6 +202,8 @@ struct Sending {
     position: u64,
     source_end: u64,
     end: u64,
+    /// Whether the head said that there would be more.
+    lacks_its_end: bool,
     /// Whether reading waits for a disk.
     blocks: bool,
     cut: Option<u64>,
@@ -213,6 +216,10 @@ struct Sending {
 impl Sending {
     async fn next(mut self) -> Result<Option<(Frame<Bytes>, Self)>, Broken> {
         if self.position == self.end {
+            if self.lacks_its_end {
+                tokio::time::sleep(FLUSH).await;
+                return Err(Broken);
+            }
             return Ok(None);
         }
         let sent = self.position - self.start;
