@@ -18,6 +18,7 @@ mod files;
 mod incoming;
 mod index;
 mod lock;
+mod verified;
 mod writer;
 
 use std::collections::HashSet;
@@ -29,6 +30,7 @@ use futures::{StreamExt, TryStreamExt, stream};
 
 pub use error::LayoutError;
 pub use incoming::IncomingBlob;
+pub use verified::VerifiedContent;
 pub use writer::{Check, LayoutWarning, LayoutWriter, Written};
 
 use crate::{Digest, DirContent, Layer, Manifest};
@@ -107,7 +109,8 @@ impl Layout {
         blocking(move || read_cache(&root, &entry)).await
     }
 
-    /// The layers of this directory, for an export.
+    /// The layers of this directory, for an export of what was verified before;
+    /// [`VerifiedContent`] verifies on the way.
     pub fn content(&self) -> DirContent {
         DirContent::new(blobs(&self.root))
     }
