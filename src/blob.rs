@@ -3,6 +3,8 @@
 
 mod block_id;
 mod failure;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod operations;
 mod retry;
 mod sending;

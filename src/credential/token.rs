@@ -101,7 +101,10 @@ fn date(text: &str) -> Option<u64> {
     let (day, clock) = (words.next()?, words.next()?);
     let numbers = |text: &str, between: char| -> Option<Vec<i64>> {
         let parts = text.split(between);
-        parts.map(|part| part.parse().ok()).collect()
+        // No part of a date is longer; what is cannot overflow what follows.
+        parts
+            .map(|part| part.parse::<u16>().ok().map(i64::from))
+            .collect()
     };
     let (year, month, day) = match (numbers(day, '/'), numbers(day, '-')) {
         (Some(parts), _) if parts.len() == 3 => (parts[2], parts[0], parts[1]),
