@@ -42,6 +42,9 @@ mod digest;
 mod error;
 mod event;
 mod files;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod grants;
 mod host;
 mod http;

@@ -36,7 +36,7 @@ pub use writer::{Check, LayoutWarning, LayoutWriter, Written};
 use crate::{Digest, DirContent, Layer, Manifest};
 use document::{CacheManifest, Descriptor, NotACache};
 pub(crate) use files::open_regular;
-use files::{blocking, damaged, failed, hash_file, read_json};
+use files::{blocking, check_folders, damaged, failed, hash_file, read_json};
 use index::Index;
 
 /// The tag that BuildKit writes and reads unless told otherwise.
@@ -61,6 +61,7 @@ impl Layout {
         let root = dir.into();
         blocking(move || {
             fs::read_dir(&root).map_err(failed("open", &root))?;
+            check_folders(&root)?;
             match read_index(&root)? {
                 Some(index) => Ok(Self { root, index }),
                 None => Err(LayoutError::NotALayout { dir: root }),
