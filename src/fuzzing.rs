@@ -13,7 +13,7 @@ pub use crate::credential::fuzzing::certificate;
 pub use crate::credential::fuzzing::{connection_string, token_answer};
 pub use crate::json::fuzzing::json;
 
-/// What stands for a secret in the corpora and the dictionary: it may show in
+/// What stands for a secret in the corpora: it may show in
 /// no message.
 pub(crate) const SECRET: &str = "hunter2";
 

@@ -82,7 +82,7 @@ impl Directory {
             fs::create_dir_all(dir.join("blobs/sha256")).expect("a directory");
         }
         let mut blobs: Vec<(Digest, usize)> = Vec::new();
-        for entry in text.split("%%\n").take(32) {
+        for entry in text.split("\n%%\n").take(32) {
             let mut entry = entry.to_owned();
             for (index, (digest, size)) in blobs.iter().enumerate().rev() {
                 entry = entry
@@ -180,6 +180,11 @@ impl Directory {
     }
 
     async fn write_again(&self, manifest: &Manifest) {
+        // An image of the tag's name goes before a cache, as in BuildKit.
+        let index = fs::read(self.root.join("index.json")).expect("it was read before");
+        if String::from_utf8_lossy(&index).contains("io.containerd.image.name") {
+            return;
+        }
         let Ok(writer) = LayoutWriter::create(&self.root).await else {
             return;
         };

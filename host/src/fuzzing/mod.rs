@@ -11,7 +11,7 @@ pub use hostile_directory::oci_layout;
 use crate::text::Scrubber;
 use crate::{CacheSpec, Digest, Layer, Manifest};
 
-/// What stands for a secret in the corpora and the dictionary.
+/// What stands for a secret in the corpora.
 const SECRET: &str = "hunter2";
 
 /// What a user writes after `--to`: what is accepted prints as what it was

@@ -64,10 +64,13 @@ pub(super) fn read_json(path: &Path) -> Result<Vec<u8>, LayoutError> {
     let failed = failed("read", path);
     let mut bytes = Vec::new();
     let file = open_regular(path).map_err(&failed)?;
-    file.take(MAX_JSON_BYTES + 1)
-        .read_to_end(&mut bytes)
-        .map_err(&failed)?;
-    if bytes.len() as u64 > MAX_JSON_BYTES {
+    let size = file.metadata().map_err(&failed)?.len();
+    if size <= MAX_JSON_BYTES {
+        // It may grow meanwhile.
+        let mut file = file.take(MAX_JSON_BYTES + 1);
+        file.read_to_end(&mut bytes).map_err(&failed)?;
+    }
+    if size.max(bytes.len() as u64) > MAX_JSON_BYTES {
         return Err(damaged(
             path,
             format!("it has more than {MAX_JSON_BYTES} bytes"),
