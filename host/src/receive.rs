@@ -99,14 +99,14 @@ impl StreamConsumer<State> for Bytewise {
     fn poll_consume(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-        mut store: StoreContextMut<State>,
+        store: StoreContextMut<State>,
         source: Source<'_, u8>,
         finish: bool,
     ) -> Poll<wasmtime::Result<StreamResult>> {
         if let Err(answer) = reserve(&mut self.sender, cx, finish) {
             return answer;
         }
-        store.data_mut().limits.asked_the_host();
+        store.data().limits.activity().note();
         let mut source = source.as_direct(store);
         let available = source.remaining();
         let count = available.len().min(CHUNK_BYTES);
@@ -137,7 +137,7 @@ impl<T: Lift + Send + 'static> StreamConsumer<State> for Itemwise<T> {
         if let Err(answer) = reserve(&mut self.sender, cx, finish) {
             return answer;
         }
-        store.data_mut().limits.asked_the_host();
+        store.data().limits.activity().note();
         let mut items = Vec::with_capacity(ITEMS_AT_ONCE);
         source.read(&mut store, &mut items)?;
         if items.is_empty() {

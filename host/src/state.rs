@@ -18,15 +18,14 @@ use wasmtime::component::{
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
+use crate::activity::Activity;
 use crate::bindings::build_cache::plugin::{content, events, types};
 use crate::files::LentFiles;
 use crate::http::{Hooks, HttpClient};
 use crate::limits::Limits;
+use crate::listener::{Listener, OnEvent};
 use crate::text::Scrubber;
-use crate::{Content, Digest, Event, Grants, Identity};
-
-/// Who hears of an instance's events.
-pub(crate) type OnEvent = Arc<dyn Fn(Event) + Send + Sync>;
+use crate::{Content, Digest, Event, Grants, Identity, MemoryContent};
 
 /// The data of an instance's store.
 pub(crate) struct State {
@@ -35,38 +34,51 @@ pub(crate) struct State {
     http: WasiHttpCtx,
     pub(crate) hooks: Hooks,
     pub(crate) limits: Limits,
-    content: Arc<dyn Content>,
+    pub(crate) content: Arc<dyn Content>,
     on_event: OnEvent,
+    listener: Listener,
     pub(crate) scrubber: Arc<Scrubber>,
     pub(crate) files: Arc<LentFiles>,
     pub(crate) identity: Option<Arc<dyn Identity>>,
 }
 
 impl State {
+    /// What an instance of the plugin of this name has before it is asked for
+    /// anything: variables, and no content, files or identity.
     pub(crate) fn new(
+        plugin: &str,
         client: HttpClient,
         grants: &Grants,
-        content: Arc<dyn Content>,
         on_event: OnEvent,
         scrubber: Arc<Scrubber>,
-        files: LentFiles,
-        identity: Option<Arc<dyn Identity>>,
     ) -> Self {
         let mut wasi = WasiCtx::builder();
         for (name, value) in grants.variables.iter() {
             wasi.env(name, value);
         }
+        let mut table = ResourceTable::new();
+        table.set_max_capacity(grants.handles);
+        let limits = Limits::new(grants);
+        let listener = Listener::new(plugin, Arc::clone(&on_event), Arc::clone(&scrubber));
+        let hooks = Hooks::new(
+            client,
+            grants,
+            limits.activity(),
+            listener.clone(),
+            Arc::clone(&scrubber),
+        );
         Self {
             wasi: wasi.build(),
-            table: ResourceTable::new(),
+            table,
             http: WasiHttpCtx::new(),
-            hooks: Hooks::new(client, Arc::clone(&scrubber)),
-            limits: Limits::new(grants),
-            content,
+            hooks,
+            limits,
+            content: Arc::new(MemoryContent::default()),
             on_event,
+            listener,
             scrubber,
-            files: Arc::new(files),
-            identity,
+            files: Arc::default(),
+            identity: None,
         }
     }
 }
@@ -82,7 +94,6 @@ impl WasiView for State {
 
 impl WasiHttpView for State {
     fn http(&mut self) -> WasiHttpCtxView<'_> {
-        self.limits.asked_the_host();
         WasiHttpCtxView {
             hooks: &mut self.hooks,
             table: &mut self.table,
@@ -109,7 +120,6 @@ impl content::HostWithStore<State> for Imports {
         length: u64,
     ) -> wasmtime::Result<(StreamReader<u8>, FutureReader<Result<(), types::Error>>)> {
         let state = host.get();
-        state.limits.asked_the_host();
         let (outcome, receiver) = oneshot::channel();
         let (blob, chunks) = match blob.parse::<Digest>() {
             Ok(digest) => {
@@ -126,6 +136,7 @@ impl content::HostWithStore<State> for Imports {
             chunks,
             remaining: length,
             on_event: Arc::clone(&state.on_event),
+            activity: state.limits.activity(),
             outcome: Some(outcome),
         };
         let stream = StreamReader::new(&mut host, lender)?;
@@ -143,6 +154,7 @@ struct Lender {
     chunks: BoxStream<'static, std::io::Result<Bytes>>,
     remaining: u64,
     on_event: OnEvent,
+    activity: Activity,
     outcome: Option<oneshot::Sender<Result<(), types::Error>>>,
 }
 
@@ -191,7 +203,7 @@ impl StreamProducer<State> for Lender {
                 self.end(Err(text))
             }
             Poll::Ready(Some(Ok(mut chunk))) => {
-                store.data_mut().limits.asked_the_host();
+                self.activity.note();
                 let wanted = usize::try_from(self.remaining).unwrap_or(usize::MAX);
                 chunk.truncate(wanted);
                 let bytes = chunk.len() as u64;
@@ -211,9 +223,7 @@ impl StreamProducer<State> for Lender {
 
 impl events::Host for State {
     fn emit(&mut self, event: events::Event) -> wasmtime::Result<()> {
-        if let Some(event) = Event::from_backend(event, &self.scrubber) {
-            (self.on_event)(event);
-        }
+        self.listener.told(event);
         Ok(())
     }
 }
