@@ -41,19 +41,14 @@ pub(crate) fn open_regular(path: &Path) -> io::Result<File> {
     File::open(path)
 }
 
-/// Refuses a directory whose own directories are something else: through a
-/// link, files would be read and written elsewhere.
+/// Refuses a directory whose own directories are links: through them, files
+/// would be read and written elsewhere.
 pub(super) fn check_folders(root: &Path) -> Result<(), LayoutError> {
     for name in ["blobs", "blobs/sha256", "ingest"] {
         let path = root.join(name);
-        match fs::symlink_metadata(&path) {
-            Ok(found) if found.is_dir() => {}
-            Ok(_) => {
-                let reason = "it is no directory of its own, but a link or a file";
-                return Err(damaged(&path, reason));
-            }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => return Err(failed("open", &path)(error)),
+        if fs::symlink_metadata(&path).is_ok_and(|found| found.is_symlink()) {
+            let reason = "it is a link, which may lead elsewhere: put a directory there";
+            return Err(damaged(&path, reason));
         }
     }
     Ok(())
