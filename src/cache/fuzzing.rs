@@ -1,5 +1,7 @@
 //! Manifests as anybody may have left them in the store.
 
+use serde::de::IgnoredAny;
+
 use super::manifest::Manifest;
 
 /// A manifest's JSON: what is accepted is written so that it reads back the
@@ -18,7 +20,7 @@ pub fn manifest(data: &[u8]) {
     }
     assert_eq!(again, manifest);
     assert_eq!(again.to_json().as_deref(), Ok(&*json));
-    serde_json::from_slice::<serde_json::Value>(&json).expect("it is JSON to others, too");
+    serde_json::from_slice::<IgnoredAny>(&json).expect("it is JSON to others, too");
     for layer in &manifest.layers {
         assert!(
             layer
