@@ -4,6 +4,8 @@
 mod advice;
 mod block_id;
 mod failure;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod operations;
 mod retry;
 mod sending;

@@ -3,6 +3,8 @@
 
 mod check;
 mod export;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod import;
 mod inventory;
 pub(crate) mod layout;

@@ -6,6 +6,8 @@ mod access;
 mod account_url;
 mod attributes;
 mod container;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod tuning;
 mod variables;
 

@@ -14,6 +14,8 @@ mod chain;
 mod connection_string;
 mod entra;
 mod environment;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod github;
 mod hints;
 mod managed;

@@ -6,6 +6,8 @@
 //! weigh: its errors can print floating-point numbers. The tests hold this
 //! file against it.
 
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 #[cfg(test)]
 mod tests;
 

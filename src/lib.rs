@@ -16,6 +16,9 @@ mod config;
 mod credential;
 mod digest;
 mod error;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod json;
 mod secret;
 mod side_by_side;

@@ -119,6 +119,10 @@ pub struct PullArgs {
     /// The tag that the first cache gets in the directory
     #[arg(long, value_parser = NonEmptyStringValueParser::new(), default_value = build_cache_host::oci_layout::DEFAULT_TAG)]
     pub tag: String,
+    /// Fail where the store has lost or damaged a part of the cache, rather
+    /// than leave that part out
+    #[arg(long)]
+    pub strict: bool,
     /// The cache directory; made where it is missing
     pub dir: PathBuf,
     #[command(flatten)]
@@ -131,7 +135,12 @@ const PULL_ATTRIBUTES: &str = "
 Of several names, each cache also gets a tag of its own name. A name that the
 store does not have is an empty cache: the directory is made, its tags stay as
 they are, and the exit code is 0. With `ignore-error=true` a pull that fails is
-a warning, and the exit code is 0.";
+a warning, and the exit code is 0.
+
+Every layer is held against its digest before it gets its name. One that is not
+what it should be is fetched once more; if it is wrong again, or gone from the
+store, the results that need it are left out with a warning, and a build makes
+them again. With --strict that is an error, and the tags stay as they are.";
 
 /// `build-cache check`: one of the two says where.
 #[derive(Debug, clap::Args)]

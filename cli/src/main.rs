@@ -22,7 +22,6 @@ mod secrets;
 mod session;
 mod tally;
 mod tools;
-mod verified;
 
 use std::pin::pin;
 use std::process::ExitCode;

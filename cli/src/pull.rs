@@ -23,6 +23,9 @@ use crate::tally::blobs;
 /// their own.
 const LAYERS_AT_ONCE: usize = 32;
 
+/// Why a part that is missing fails the pull.
+const STRICT: &str = "the cache is not whole, and --strict asks for all of it";
+
 /// What a pull did.
 #[derive(Serialize)]
 struct Pulled {
@@ -79,7 +82,7 @@ async fn pull(args: &PullArgs, spec: &CacheSpec, console: &Console) -> Result<Pu
     let imported = cache.import().await?;
     say_what_is_not_there(spec, plugin.description(), &imported, console);
     let mut lost = HashSet::new();
-    let found = usable(imported, &mut lost, console)?;
+    let found = usable(imported, args.strict, &mut lost, console)?;
 
     let writer = LayoutWriter::create(&args.dir).await?;
     let wanted = wanted(&writer, &found).await?;
@@ -93,9 +96,12 @@ async fn pull(args: &PullArgs, spec: &CacheSpec, console: &Console) -> Result<Pu
     }
     progress.expect(wanted.iter().map(|layer| (layer.blob.clone(), layer.size)));
     let fetch = Fetch::new(cache.clone(), FetchOptions::default());
-    let fetched = fetch_all(&fetch, &writer, wanted, &progress).await;
+    let fetched = fetch_all(&fetch, &writer, wanted, &progress, console).await;
     progress.end();
-    let (fetched, not_fetched) = fetched?;
+    let (fetched, mut not_fetched) = fetched?;
+    if args.strict && !not_fetched.is_empty() {
+        return Err(anyhow!(not_fetched.swap_remove(0)).context(STRICT));
+    }
     not_fetched
         .iter()
         .for_each(|error| console.warn(&error.to_string()));
@@ -180,6 +186,7 @@ fn say_what_is_not_there(
 /// One name that cannot be used costs no other name.
 fn usable(
     imported: Vec<Imported>,
+    strict: bool,
     lost: &mut HashSet<Digest>,
     console: &Console,
 ) -> Result<Vec<Found>> {
@@ -188,6 +195,9 @@ fn usable(
     for Imported { name, outcome } in imported {
         let usable = outcome.map_err(anyhow::Error::from).and_then(|loaded| {
             loaded.manifest.validate_for_buildkit()?;
+            if let Some(blob) = loaded.missing.first().filter(|_| strict) {
+                return Err(anyhow!(Error::LayerLost(blob.clone())).context(STRICT));
+            }
             lost.extend(loaded.missing.iter().cloned());
             without(loaded.manifest, &name, &loaded.missing, console)
         });
@@ -199,7 +209,7 @@ fn usable(
             }
         }
     }
-    if found.is_empty() && !unusable.is_empty() {
+    if (found.is_empty() || strict) && !unusable.is_empty() {
         return Err(unusable.swap_remove(0));
     }
     for error in unusable {
@@ -256,22 +266,29 @@ fn distinct(found: &[Found]) -> usize {
 }
 
 /// Fetches the layers. Returns those that are there now, and why others are
-/// not: what the store has lost or spoiled is no failure.
+/// not: what the store has lost or spoiled is no failure. What arrives damaged
+/// is fetched a second time, as the damage may have come on the way.
 async fn fetch_all(
     fetch: &Fetch,
     writer: &LayoutWriter,
     wanted: Vec<Layer>,
     progress: &Progress,
+    console: &Console,
 ) -> Result<(Vec<Layer>, Vec<Error>)> {
     let fetching = wanted.into_iter().map(|layer| async move {
         progress.started(&layer.blob);
         let incoming = writer.begin(&layer).await?;
         let on_bytes = |bytes| progress.moved(&layer.blob, bytes);
-        let file = incoming.file()?;
-        let path = incoming.path();
-        let outcome = fetch
-            .layer(&layer.blob, layer.size, file, path, &on_bytes)
-            .await;
+        let try_once = async || {
+            let (file, path) = (incoming.file()?, incoming.path());
+            let fetching = fetch.layer(&layer.blob, layer.size, file, path, &on_bytes);
+            fetching.await
+        };
+        let mut outcome = try_once().await;
+        if let Err(error @ Error::LayerDamaged { .. }) = &outcome {
+            console.warn(&format!("{error}; fetching it once more"));
+            outcome = try_once().await;
+        }
         match outcome {
             Ok(()) => incoming.commit(Check::Size).await?,
             Err(error) if blob_of(&error).is_some() => return Ok(Err(error)),

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Context, Result, anyhow};
-use build_cache_host::oci_layout::Layout;
+use build_cache_host::oci_layout::{Layout, VerifiedContent};
 use build_cache_host::{CacheSpec, Content, Event, ExportSummary, Manifest, Mode};
 use indicatif::DecimalBytes;
 use serde::Serialize;
@@ -14,7 +14,6 @@ use crate::console::{Console, number, seconds};
 use crate::progress::Progress;
 use crate::session;
 use crate::tally::blobs;
-use crate::verified::VerifiedContent;
 
 /// What a push did.
 #[derive(Serialize)]

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use build_cache_host::oci_layout::Layout;
+use build_cache_host::oci_layout::{Layout, VerifiedContent};
 use build_cache_host::{Grants, Host, HostOptions, OpenOptions};
 
 #[tokio::main]
@@ -24,7 +24,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let plugin = host.load(plugin).await?;
     let options = OpenOptions {
         grants: Grants::from_environment(plugin.description()),
-        content: Some(Arc::new(layout.content())),
+        content: Some(Arc::new(VerifiedContent::new(layout, &manifest))),
         on_event: Some(Arc::new(|event| println!("{event:?}"))),
         ..OpenOptions::default()
     };

@@ -5,15 +5,16 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
-use futures::StreamExt;
 use futures::stream::{self, BoxStream};
+use futures::{StreamExt, TryStreamExt};
 
+use crate::answers::Answers;
 use crate::bindings::build_cache::plugin::types;
-use crate::bindings::exports::build_cache::plugin::{backend, inventory};
+use crate::bindings::exports::build_cache::plugin::inventory;
 use crate::instance::{Instance, Job};
 use crate::receive::Received;
 use crate::text::Scrubber;
-use crate::{Access, Digest, Error, Layer, Manifest};
+use crate::{Access, Digest, Error, Manifest};
 
 /// A cache in a store, open in an instance of its own. Cheap to clone; clones
 /// share the instance, which ends with the last of them and of the streams
@@ -25,6 +26,7 @@ use crate::{Access, Digest, Error, Layer, Manifest};
 pub struct Cache {
     instance: Arc<Instance>,
     scrubber: Arc<Scrubber>,
+    answers: Answers,
 }
 
 /// What an export did.
@@ -93,17 +95,20 @@ pub type ByteStream = BoxStream<'static, Result<Bytes, Error>>;
 impl Cache {
     pub(crate) fn new(instance: Instance, scrubber: Arc<Scrubber>) -> Self {
         Self {
+            answers: Answers::new(&instance.plugin, Arc::clone(&scrubber)),
             instance: Arc::new(instance),
             scrubber,
         }
     }
 
     /// Stores every layer that the store lacks, then the manifest under each
-    /// name. Refuses a manifest that does not hold together.
+    /// name. Refuses a manifest that does not hold together, and an answer that
+    /// cannot be true.
     pub async fn export(&self, manifest: &Manifest) -> Result<ExportSummary, Error> {
         manifest.validate()?;
-        let manifest = manifest_to_wit(manifest);
-        let summary = self.call(|reply| Job::Export(manifest, reply)).await?;
+        let wit = manifest_to_wit(manifest);
+        let summary = self.call(|reply| Job::Export(wit, reply)).await?;
+        self.answers.check_summary(&summary, manifest)?;
         Ok(ExportSummary {
             layers_stored: summary.layers_stored,
             layers_reused: summary.layers_reused,
@@ -121,7 +126,7 @@ impl Cache {
             .map(|imported| Imported {
                 name: self.scrubber.clean(&imported.name),
                 outcome: match imported.outcome {
-                    Ok(loaded) => loaded_from_wit(loaded),
+                    Ok(loaded) => self.answers.loaded(loaded),
                     Err(error) => Err(Error::from_backend(error, &self.scrubber)),
                 },
             })
@@ -161,8 +166,7 @@ impl Cache {
         let received = self.call(Job::Manifests).await?;
         let scrubber = Arc::clone(&self.scrubber);
         Ok(self
-            .stream(received)
-            .flat_map(each)
+            .listing(received, |info| info.name.len() + info.version.len())
             .map(move |item| {
                 item.map(|info: inventory::ManifestInfo| ManifestInfo {
                     name: scrubber.clean(&info.name),
@@ -177,13 +181,13 @@ impl Cache {
     /// Lists the layer blobs.
     pub async fn blobs(&self) -> Result<BoxStream<'static, Result<BlobInfo, Error>>, Error> {
         let received = self.call(Job::Blobs).await?;
+        let answers = self.answers.clone();
         Ok(self
-            .stream(received)
-            .flat_map(each)
-            .map(|item| {
+            .listing(received, |info| info.blob.len() + info.version.len())
+            .map(move |item| {
                 let info: inventory::BlobInfo = item?;
                 Ok(BlobInfo {
-                    blob: digest(&info.blob)?,
+                    blob: answers.digest(&info.blob)?,
                     size: info.size,
                     modified: info.modified,
                     version: info.version,
@@ -248,31 +252,50 @@ impl Cache {
         let cache = self.clone();
         stream::unfold(Some((cache, received)), |state| async move {
             let (cache, mut received) = state?;
-            match received.chunks.next().await {
-                Some(Ok(chunk)) => return Some((Ok(chunk), Some((cache, received)))),
-                Some(Err(error)) => {
+            match cache.instance.watch(received.chunks.next()).await {
+                Ok(Some(Ok(chunk))) => return Some((Ok(chunk), Some((cache, received)))),
+                Ok(Some(Err(error))) => {
                     let error = Error::from_backend(error, &cache.scrubber);
                     return Some((Err(error), None));
                 }
-                None => {}
+                Ok(None) => {}
+                Err(stuck) => return Some((Err(stuck), None)),
             }
-            match received.outcome.await {
-                Ok(Ok(())) => None,
-                Ok(Err(error)) => {
+            match cache.instance.watch(received.outcome).await {
+                Ok(Ok(Ok(()))) => None,
+                Ok(Ok(Err(error))) => {
                     let error = Error::from_backend(error, &cache.scrubber);
                     Some((Err(error), None))
                 }
-                Err(_) => Some((Err(cache.instance.failed().await), None)),
+                Ok(Err(_)) => Some((Err(cache.instance.failed().await), None)),
+                Err(stuck) => Some((Err(stuck), None)),
             }
         })
         .boxed()
     }
-}
 
-fn each<T: Send + 'static>(items: Result<Vec<T>, Error>) -> BoxStream<'static, Result<T, Error>> {
-    match items {
-        Ok(items) => stream::iter(items.into_iter().map(Ok)).boxed(),
-        Err(error) => stream::once(async { Err(error) }).boxed(),
+    /// The items of a listing, each of so many bytes, up to what was granted.
+    fn listing<T: Send + 'static>(
+        &self,
+        received: Received<Vec<T>>,
+        bytes: fn(&T) -> usize,
+    ) -> BoxStream<'static, Result<T, Error>> {
+        /// What an item takes beside its texts.
+        const ITEM_BYTES: usize = 64;
+        let (answers, most) = (self.answers.clone(), self.instance.listing_bytes);
+        let mut left = most;
+        self.stream(received)
+            .map(move |items: Result<Vec<T>, Error>| {
+                let items = items?;
+                let needed = items.iter().map(|item| ITEM_BYTES + bytes(item)).sum();
+                left = left.checked_sub(needed).ok_or_else(|| {
+                    answers.impossible(format!("it lists more than {most} bytes of names"))
+                })?;
+                Ok::<_, Error>(items)
+            })
+            .map_ok(|items| stream::iter(items.into_iter().map(Ok::<_, Error>)))
+            .try_flatten()
+            .boxed()
     }
 }
 
@@ -292,42 +315,4 @@ fn manifest_to_wit(manifest: &Manifest) -> types::Manifest {
             .collect(),
         records: manifest.records.clone(),
     }
-}
-
-fn loaded_from_wit(loaded: backend::Loaded) -> Result<Loaded, Error> {
-    let layers = loaded
-        .manifest
-        .layers
-        .into_iter()
-        .map(|layer| {
-            Ok(Layer {
-                blob: digest(&layer.blob)?,
-                size: layer.size,
-                media_type: layer.media_type,
-                diff_id: digest(&layer.diff_id)?,
-                created_at: layer.created_at,
-                parent: layer.parent,
-            })
-        })
-        .collect::<Result<_, Error>>()?;
-    let manifest = Manifest {
-        layers,
-        records: loaded.manifest.records,
-    };
-    manifest
-        .validate()
-        .map_err(|error| Error::Corrupt(format!("the manifest cannot be used: {error}")))?;
-    Ok(Loaded {
-        manifest,
-        missing: loaded
-            .missing
-            .iter()
-            .map(|blob| digest(blob))
-            .collect::<Result<_, _>>()?,
-    })
-}
-
-fn digest(text: &str) -> Result<Digest, Error> {
-    text.parse()
-        .map_err(|error: crate::InvalidDigest| Error::Corrupt(error.to_string()))
 }

@@ -4,6 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use tokio::io::AsyncReadExt;
 use wasmtime::component::{Component, Linker};
 use wasmtime::{Config, Engine};
 
@@ -11,7 +12,7 @@ use crate::bindings::build_cache::plugin::{content, events, files, identity, typ
 use crate::compiled::CompiledCache;
 use crate::http::{HttpClient, HttpOptions};
 use crate::state::{Imports, State, TICK};
-use crate::{Error, Plugin};
+use crate::{Error, Plugin, plugin};
 
 /// How a [`Host`] is set up.
 #[derive(Debug, Clone, Default)]
@@ -57,7 +58,7 @@ impl Host {
     /// asks it what it is. Nothing of the plugin runs before the check.
     pub async fn load(&self, path: impl AsRef<Path>) -> Result<Plugin, Error> {
         let path = path.as_ref();
-        let wasm = tokio::fs::read(path).await.map_err(|source| Error::File {
+        let wasm = read(path).await.map_err(|source| Error::File {
             action: "read",
             path: path.to_owned(),
             source,
@@ -91,6 +92,15 @@ impl Host {
     pub(crate) fn client(&self) -> HttpClient {
         self.0.client.clone()
     }
+}
+
+/// Reads a component, or one byte more than one may have.
+async fn read(path: &Path) -> std::io::Result<Vec<u8>> {
+    let mut wasm = Vec::new();
+    let file = tokio::fs::File::open(path).await?;
+    let longest = plugin::MAX_BYTES as u64 + 1;
+    file.take(longest).read_to_end(&mut wasm).await?;
+    Ok(wasm)
 }
 
 /// Links what the contract lets a backend import, and nothing else: no

@@ -7,19 +7,24 @@
 
 mod client;
 mod progress;
+mod resolver;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use http_body_util::BodyExt;
+use tokio::sync::Semaphore;
 use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttpHooks};
 
-use crate::grants::Reach;
+use crate::Grants;
+use crate::activity::Activity;
+use crate::listener::Listener;
+use crate::reach::{NamedBy, Reach};
 use crate::text::Scrubber;
 pub(crate) use client::HttpClient;
 pub use client::HttpOptions;
-use progress::{Progress, TimedBody, WatchedBody};
+use progress::{TimedBody, WatchedBody};
 
 type Sent = Result<
     (
@@ -38,21 +43,47 @@ pub(crate) struct Traffic {
 
 /// The network as one instance sees it.
 pub(crate) struct Hooks {
-    client: HttpClient,
     /// Nothing, until the host has asked the backend what it wants.
     pub(crate) reach: Reach,
-    pub(crate) traffic: Arc<Traffic>,
     scrubber: Arc<Scrubber>,
+    door: Door,
+}
+
+/// What a request takes along on its way out.
+#[derive(Clone)]
+struct Door {
+    client: HttpClient,
+    traffic: Arc<Traffic>,
+    activity: Activity,
+    listener: Listener,
+    /// One for each request that may be under way at once.
+    permits: Arc<Semaphore>,
 }
 
 impl Hooks {
-    pub(crate) fn new(client: HttpClient, scrubber: Arc<Scrubber>) -> Self {
+    pub(crate) fn new(
+        client: HttpClient,
+        grants: &Grants,
+        activity: Activity,
+        listener: Listener,
+        scrubber: Arc<Scrubber>,
+    ) -> Self {
+        let permits = grants.requests.clamp(1, Semaphore::MAX_PERMITS);
         Self {
-            client,
-            scrubber,
             reach: Reach::default(),
-            traffic: Arc::default(),
+            scrubber,
+            door: Door {
+                client,
+                traffic: Arc::default(),
+                activity,
+                listener,
+                permits: Arc::new(Semaphore::new(permits)),
+            },
         }
+    }
+
+    pub(crate) fn traffic(&self) -> Arc<Traffic> {
+        Arc::clone(&self.door.traffic)
     }
 }
 
@@ -68,59 +99,81 @@ impl WasiHttpHooks for Hooks {
         options: Option<RequestOptions>,
         _processed: Box<dyn Future<Output = Result<(), Error>> + Send>,
     ) -> Box<dyn Future<Output = Sent> + Send> {
-        if !self.reach.allows(request.uri()) {
-            self.traffic.denied.fetch_add(1, Ordering::Relaxed);
-            return Box::new(async { Err(Error::HttpRequestDenied) });
-        }
-        self.traffic.requests.fetch_add(1, Ordering::Relaxed);
+        let Some(named_by) = self.reach.named_by(request.uri()) else {
+            let error = self.door.denied(
+                request.uri(),
+                "neither its description nor an attribute names it",
+            );
+            return Box::new(async { Err(error) });
+        };
         // A token that the plugin got by itself is a secret like those lent.
         let header = request.headers().get(http::header::AUTHORIZATION);
         let header = header.and_then(|header| header.to_str().ok());
         if let Some(token) = header.and_then(|header| header.strip_prefix("Bearer ")) {
             self.scrubber.learn(token);
         }
-        Box::new(send(self.client.clone(), request, options))
+        Box::new(self.door.clone().send(named_by, request, options))
     }
 }
 
-/// Sends one request. Ends it when neither side moves a byte for as long as
-/// the host, or the plugin where it is stricter, lets it.
-async fn send(
-    client: HttpClient,
-    request: http::Request<WasiBody>,
-    options: Option<RequestOptions>,
-) -> Sent {
-    let first_byte = stricter(
-        client.idle_timeout,
-        options.and_then(|o| o.first_byte_timeout),
-    );
-    let between_bytes = stricter(
-        client.idle_timeout,
-        options.and_then(|o| o.between_bytes_timeout),
-    );
+impl Door {
+    fn denied(&self, url: &http::Uri, reason: &str) -> Error {
+        self.traffic.denied.fetch_add(1, Ordering::Relaxed);
+        let authority = url.authority().map_or("nowhere", |a| a.as_str());
+        self.listener.denied(authority, reason);
+        Error::HttpRequestDenied
+    }
 
-    let progress = Arc::new(Progress::default());
-    let has_length = request.headers().contains_key(http::header::CONTENT_LENGTH);
-    let takes_body =
-        has_length || matches!(request.method(), &http::Method::PUT | &http::Method::POST);
-    let (parts, body) = request.into_parts();
-    let body = if takes_body {
-        reqwest::Body::wrap(WatchedBody::new(body, Arc::clone(&progress)))
-    } else {
-        // Without a length it would be sent as an empty chunked body, which a
-        // store may refuse on a GET.
-        reqwest::Body::default()
-    };
-    let request = reqwest::Request::try_from(http::Request::from_parts(parts, body))
-        .map_err(|_| Error::HttpRequestUriInvalid)?;
+    /// Sends one request when it is its turn. Ends it when neither side moves a
+    /// byte for as long as the host, or the plugin where it is stricter, lets
+    /// it.
+    async fn send(
+        self,
+        named_by: NamedBy,
+        request: http::Request<WasiBody>,
+        options: Option<RequestOptions>,
+    ) -> Sent {
+        let permit = Arc::clone(&self.permits).acquire_owned().await;
+        let permit = permit.map_err(|error| Error::InternalError(Some(error.to_string())))?;
+        self.traffic.requests.fetch_add(1, Ordering::Relaxed);
 
-    let response = tokio::select! {
-        response = client.inner.execute(request) => response.map_err(|e| client::explain(&e))?,
-        () = progress.stalled(first_byte) => return Err(Error::ConnectionReadTimeout),
-    };
-    let response = http::Response::from(response)
-        .map(|body| TimedBody::new(body, between_bytes).boxed_unsync());
-    Ok((response, Box::new(async { Ok(()) })))
+        let idle_timeout = self.client.idle_timeout;
+        let first_byte = stricter(idle_timeout, options.and_then(|o| o.first_byte_timeout));
+        let between_bytes = stricter(idle_timeout, options.and_then(|o| o.between_bytes_timeout));
+
+        let moving = Activity::default();
+        let has_length = request.headers().contains_key(http::header::CONTENT_LENGTH);
+        let takes_body =
+            has_length || matches!(request.method(), &http::Method::PUT | &http::Method::POST);
+        let (parts, body) = request.into_parts();
+        let url = parts.uri.clone();
+        let body = if takes_body {
+            let activities = [moving.clone(), self.activity.clone()];
+            reqwest::Body::wrap(WatchedBody::new(body, activities))
+        } else {
+            // Without a length it would be sent as an empty chunked body, which
+            // a store may refuse on a GET.
+            reqwest::Body::default()
+        };
+        let request = reqwest::Request::try_from(http::Request::from_parts(parts, body))
+            .map_err(|_| Error::HttpRequestUriInvalid)?;
+
+        self.activity.note();
+        self.activity.expect_silence(first_byte);
+        let response = tokio::select! {
+            response = self.client.send(named_by, request) => response,
+            () = moving.ceased(first_byte) => return Err(Error::ConnectionReadTimeout),
+        };
+        self.activity.note();
+        let response = response.map_err(|error| match client::leads_here(&error) {
+            Some(reason) => self.denied(&url, &reason),
+            None => client::explain(&error),
+        })?;
+        let response = http::Response::from(response).map(|body| {
+            TimedBody::new(body, between_bytes, self.activity.clone(), permit).boxed_unsync()
+        });
+        Ok((response, Box::new(async { Ok(()) })))
+    }
 }
 
 fn stricter(host: Duration, plugin: Option<Duration>) -> Duration {

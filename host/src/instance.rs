@@ -5,23 +5,26 @@
 //! the store and stays in there: calls reach it through a channel as [`Job`]s
 //! and run beside one another. A call cannot be cancelled from outside; what
 //! ends it is the end of the store, when the last handle goes. A trap ends the
-//! store too, and every call that was under way learns why.
+//! store too, and so does a call that waits while nothing moves; every call
+//! that was under way learns why.
 
 use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::AbortHandle;
 use wasmtime::component::{Accessor, AccessorTask, ResourceAny};
 use wasmtime::{Engine, Store};
 
+use crate::activity::Activity;
 use crate::bindings::build_cache::plugin::types;
 use crate::bindings::exports::build_cache::plugin::{backend, inventory};
 use crate::bindings::{CacheBackend, CacheBackendPre};
-use crate::grants::Reach;
 use crate::http::Traffic;
 use crate::limits;
 use crate::link_local;
+use crate::reach::Reach;
 use crate::receive::{self, Received};
 use crate::state::State;
 use crate::text::Scrubber;
@@ -58,10 +61,13 @@ pub(crate) struct Opening {
 
 /// A handle to a running instance. Dropping it ends the instance.
 pub(crate) struct Instance {
-    plugin: String,
+    pub(crate) plugin: String,
+    pub(crate) listing_bytes: usize,
     jobs: mpsc::UnboundedSender<Job>,
     task: AbortHandle,
     failure: Arc<OnceLock<String>>,
+    activity: Activity,
+    idle_time: Duration,
     pub(crate) peak_memory_bytes: Arc<AtomicUsize>,
     pub(crate) traffic: Arc<Traffic>,
 }
@@ -85,7 +91,10 @@ impl Instance {
         let failure = Arc::new(OnceLock::new());
         let plugin = opening.plugin.clone();
         let peak_memory_bytes = Arc::clone(&state.limits.peak_memory_bytes);
-        let traffic = Arc::clone(&state.hooks.traffic);
+        let traffic = state.hooks.traffic();
+        let activity = state.limits.activity();
+        let idle_time = opening.grants.idle_time;
+        let listing_bytes = opening.grants.listing_bytes;
 
         let driver = Driver {
             pre,
@@ -95,13 +104,16 @@ impl Instance {
         let task = tokio::spawn(driver.run(ready, receiver, Arc::clone(&failure)));
         let instance = Self {
             plugin,
+            listing_bytes,
             jobs,
             task: task.abort_handle(),
             failure,
+            activity,
+            idle_time,
             peak_memory_bytes,
             traffic,
         };
-        match opened.await {
+        match instance.watch(opened).await? {
             Ok(outcome) => outcome.map(|()| instance),
             Err(_) => Err(instance.failed().await),
         }
@@ -116,9 +128,26 @@ impl Instance {
         if self.jobs.send(job(reply)).is_err() {
             return Err(self.failed().await);
         }
-        match answer.await {
+        match self.watch(answer).await? {
             Ok(answer) => Ok(answer),
             Err(_) => Err(self.failed().await),
+        }
+    }
+
+    /// Waits for what the plugin is to do. Ends the instance where it waits
+    /// while nothing moves.
+    pub(crate) async fn watch<T>(&self, what: impl Future<Output = T>) -> Result<T, Error> {
+        tokio::select! {
+            biased;
+            outcome = what => Ok(outcome),
+            () = self.activity.ceased(self.idle_time) => {
+                let _ = self.failure.set(format!(
+                    "it moved nothing for {:?} and gave no answer, and was stopped",
+                    self.idle_time
+                ));
+                self.task.abort();
+                Err(self.failed().await)
+            }
         }
     }
 
@@ -162,7 +191,7 @@ impl Driver {
         };
         if let Err(trap) = outcome {
             let scrubber = Arc::clone(&self.store.data().scrubber);
-            let _ = failure.set(scrubber.clean(&explain(&trap)));
+            let _ = failure.set(scrubber.clean(&limits::explain(&trap, &self.store.data().limits)));
         }
     }
 
@@ -327,16 +356,5 @@ impl AccessorTask<State> for Run {
             }
         }
         Ok(())
-    }
-}
-
-/// A trap in a line: what happened, without the guest's stack.
-fn explain(trap: &wasmtime::Error) -> String {
-    match trap.downcast_ref::<wasmtime::Trap>() {
-        Some(wasmtime::Trap::UnreachableCodeReached) => {
-            "it gave up (a panic, or memory that it could not get)".into()
-        }
-        Some(trap) => format!("it trapped: {trap}"),
-        None => trap.root_cause().to_string(),
     }
 }

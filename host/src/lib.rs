@@ -31,6 +31,8 @@
 #![warn(missing_docs)]
 
 mod access;
+mod activity;
+mod answers;
 mod attributes;
 mod bindings;
 mod cache;
@@ -42,6 +44,9 @@ mod digest;
 mod error;
 mod event;
 mod files;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod grants;
 mod host;
 mod http;
@@ -49,10 +54,12 @@ mod identity;
 mod instance;
 mod limits;
 mod link_local;
+mod listener;
 mod manifest;
 pub mod oci_layout;
 mod passage;
 mod plugin;
+mod reach;
 mod receive;
 mod records;
 mod registry;
@@ -71,12 +78,13 @@ pub use digest::{Digest, InvalidDigest};
 pub use error::Error;
 pub use event::Event;
 pub use files::Files;
-pub use grants::{Authorities, AuthorityPattern, Grants, Variables};
+pub use grants::{Grants, Variables};
 pub use host::{Host, HostOptions};
 pub use http::HttpOptions;
 pub use identity::{AccessToken, Identity};
 pub use manifest::{Layer, Manifest, ManifestError};
 pub use plugin::{OpenOptions, Plugin};
+pub use reach::{Authorities, AuthorityPattern};
 pub use records::{Pruned, RecordsError};
 pub use registry::{LiveCache, Registry};
 pub use transfer::{Fetch, FetchOptions};

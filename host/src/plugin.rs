@@ -3,6 +3,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use wasmtime::Store;
 use wasmtime::component::Component;
@@ -12,16 +13,22 @@ use crate::bindings::{CacheBackend, CacheBackendPre};
 use crate::files::LentFiles;
 use crate::instance::{Instance, Opening};
 use crate::limits;
+use crate::listener::OnEvent;
 use crate::secrets;
-use crate::state::{OnEvent, State};
+use crate::state::State;
 use crate::text::Scrubber;
-use crate::{
-    Cache, Content, Description, Digest, Error, Event, Grants, Host, Identity, MemoryContent,
-};
+use crate::{Cache, Content, Description, Digest, Error, Event, Grants, Host, Identity};
 
 /// The package of the contract, and the version of it that this host speaks.
 const CONTRACT: &str = "build-cache:plugin/";
 const CONTRACT_VERSION: &str = "0.1";
+
+/// How long a plugin may think about what it is.
+const DESCRIBE_TIME: Duration = Duration::from_secs(5);
+
+/// The largest component that is compiled, in bytes. Those here have less than
+/// one megabyte; ones with a language's whole runtime have some ten.
+pub(crate) const MAX_BYTES: usize = 64 << 20;
 
 /// A loaded plugin. Cheap to clone; clones share the compiled code.
 #[derive(Clone)]
@@ -148,19 +155,19 @@ impl Plugin {
     ) -> Result<Cache, Error> {
         options.grants.variables.keep_described(&self.0.description);
         let scrubber = Arc::new(Scrubber::new(self.secrets(attributes, &options.grants)));
-        let content = options
-            .content
-            .unwrap_or_else(|| Arc::new(MemoryContent::default()));
         let on_event = options.on_event.unwrap_or_else(|| Arc::new(|_: Event| ()));
-        let state = State::new(
+        let mut state = State::new(
+            &self.0.name,
             self.0.host.client(),
             &options.grants,
-            content,
             on_event,
             Arc::clone(&scrubber),
-            LentFiles::decide(&options.grants, &self.0.description),
-            options.identity,
         );
+        if let Some(content) = options.content {
+            state.content = content;
+        }
+        state.files = Arc::new(LentFiles::decide(&options.grants, &self.0.description));
+        state.identity = options.identity;
         let opening = Opening {
             plugin: self.0.name.clone(),
             description: self.0.description.clone(),
@@ -208,28 +215,26 @@ async fn describe(
     pre: &CacheBackendPre<State>,
     name: &str,
 ) -> Result<Description, Error> {
-    let failed = |error: wasmtime::Error| Error::PluginFailed {
-        plugin: name.to_owned(),
-        reason: Scrubber::default().clean(&format!("{error:#}")),
+    let grants = Grants {
+        compute_time: DESCRIBE_TIME,
+        ..Grants::default()
     };
-    let state = State::new(
-        host.client(),
-        &Grants::default(),
-        Arc::new(MemoryContent::default()),
-        Arc::new(|_| ()),
-        Arc::default(),
-        LentFiles::default(),
-        None,
-    );
+    let on_event = Arc::new(|_| ());
+    let state = State::new(name, host.client(), &grants, on_event, Arc::default());
     let mut store = Store::new(host.engine(), state);
     limits::apply(&mut store);
-    let backend: CacheBackend = pre.instantiate_async(&mut store).await.map_err(failed)?;
-    backend
-        .build_cache_plugin_backend()
-        .call_describe(&mut store)
+    let described = async {
+        let backend: CacheBackend = pre.instantiate_async(&mut store).await?;
+        let backend = backend.build_cache_plugin_backend();
+        backend.call_describe(&mut store).await
+    };
+    described
         .await
         .map(Description::from)
-        .map_err(failed)
+        .map_err(|error| Error::PluginFailed {
+            plugin: name.to_owned(),
+            reason: Scrubber::default().clean(&limits::explain(&error, &store.data().limits)),
+        })
 }
 
 /// Tells a component from the other things that people hand over as one.
@@ -238,6 +243,8 @@ fn check_is_component(name: &str, wasm: &[u8]) -> Result<(), Error> {
     const MODULE: &[u8] = &[1, 0, 0, 0];
     let reason = if wasm.is_empty() {
         "the file is empty"
+    } else if wasm.len() > MAX_BYTES {
+        "it is larger than 64 MiB"
     } else if !wasm.starts_with(MAGIC) {
         "it is no WebAssembly file"
     } else if wasm[MAGIC.len()..].starts_with(MODULE) {

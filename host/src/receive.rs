@@ -121,7 +121,7 @@ impl<T: Lift + Send + 'static> StreamConsumer<State> for Itemwise<T> {
         if let Err(answer) = reserve(&mut self.sender, cx, finish) {
             return answer;
         }
-        store.data_mut().limits.asked_the_host();
+        store.data().limits.activity().note();
         let mut items = Vec::with_capacity(ITEMS_AT_ONCE);
         source.read(&mut store, &mut items)?;
         if items.is_empty() {

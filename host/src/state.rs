@@ -16,16 +16,15 @@ use wasmtime::component::{Access, FutureReader, HasData, ResourceTable, StreamRe
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
+use crate::activity::Activity;
 use crate::bindings::build_cache::plugin::{content, events, types};
 use crate::files::LentFiles;
 use crate::http::{Hooks, HttpClient};
-use crate::limits::{Activity, Limits};
+use crate::limits::Limits;
+use crate::listener::{Listener, OnEvent};
 use crate::passage;
 use crate::text::Scrubber;
-use crate::{Content, Digest, Event, Grants, Identity};
-
-/// Who hears of an instance's events.
-pub(crate) type OnEvent = Arc<dyn Fn(Event) + Send + Sync>;
+use crate::{Content, Digest, Event, Grants, Identity, MemoryContent};
 
 /// The data of an instance's store.
 pub(crate) struct State {
@@ -34,38 +33,51 @@ pub(crate) struct State {
     http: WasiHttpCtx,
     pub(crate) hooks: Hooks,
     pub(crate) limits: Limits,
-    content: Arc<dyn Content>,
+    pub(crate) content: Arc<dyn Content>,
     on_event: OnEvent,
+    listener: Listener,
     pub(crate) scrubber: Arc<Scrubber>,
     pub(crate) files: Arc<LentFiles>,
     pub(crate) identity: Option<Arc<dyn Identity>>,
 }
 
 impl State {
+    /// What an instance of the plugin of this name has before it is asked for
+    /// anything: variables, and no content, files or identity.
     pub(crate) fn new(
+        plugin: &str,
         client: HttpClient,
         grants: &Grants,
-        content: Arc<dyn Content>,
         on_event: OnEvent,
         scrubber: Arc<Scrubber>,
-        files: LentFiles,
-        identity: Option<Arc<dyn Identity>>,
     ) -> Self {
         let mut wasi = WasiCtx::builder();
         for (name, value) in grants.variables.iter() {
             wasi.env(name, value);
         }
+        let mut table = ResourceTable::new();
+        table.set_max_capacity(grants.handles);
+        let limits = Limits::new(grants);
+        let listener = Listener::new(plugin, Arc::clone(&on_event), Arc::clone(&scrubber));
+        let hooks = Hooks::new(
+            client,
+            grants,
+            limits.activity(),
+            listener.clone(),
+            Arc::clone(&scrubber),
+        );
         Self {
             wasi: wasi.build(),
-            table: ResourceTable::new(),
+            table,
             http: WasiHttpCtx::new(),
-            hooks: Hooks::new(client, Arc::clone(&scrubber)),
-            limits: Limits::new(grants),
-            content,
+            hooks,
+            limits,
+            content: Arc::new(MemoryContent::default()),
             on_event,
+            listener,
             scrubber,
-            files: Arc::new(files),
-            identity,
+            files: Arc::default(),
+            identity: None,
         }
     }
 }
@@ -81,7 +93,6 @@ impl WasiView for State {
 
 impl WasiHttpView for State {
     fn http(&mut self) -> WasiHttpCtxView<'_> {
-        self.limits.asked_the_host();
         WasiHttpCtxView {
             hooks: &mut self.hooks,
             table: &mut self.table,
@@ -108,7 +119,6 @@ impl content::HostWithStore<State> for Imports {
         length: u64,
     ) -> wasmtime::Result<(StreamReader<u8>, FutureReader<Result<(), types::Error>>)> {
         let state = host.get();
-        state.limits.asked_the_host();
         let (outcome, receiver) = oneshot::channel();
         let (blob, chunks) = match blob.parse::<Digest>() {
             Ok(digest) => {
@@ -209,9 +219,7 @@ impl Body for Lent {
 
 impl events::Host for State {
     fn emit(&mut self, event: events::Event) -> wasmtime::Result<()> {
-        if let Some(event) = Event::from_backend(event, &self.scrubber) {
-            (self.on_event)(event);
-        }
+        self.listener.told(event);
         Ok(())
     }
 }

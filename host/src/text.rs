@@ -12,6 +12,12 @@ const REDACTED: &str = "[redacted]";
 
 /// The most characters of one text that are shown.
 const LONGEST: usize = 4096;
+/// The most of a text that is looked at, in bytes.
+const LONGEST_READ: usize = 128 << 10;
+/// Longer than any secret, in bytes, each of them percent-encoded: what is
+/// shown ends so long before what was looked at, and so no secret is cut in
+/// two that way.
+const MARGIN: usize = 32 << 10;
 
 /// Takes secrets and control characters out of a plugin's texts. Learns of new
 /// secrets while the plugin runs.
@@ -52,34 +58,49 @@ impl Scrubber {
         }
     }
 
-    /// The text without secrets, with control characters replaced (but for
-    /// line ends) and of bounded length.
+    /// The text in one line: without secrets, with control characters
+    /// replaced, and of bounded length.
+    ///
+    /// What has to begin a line to be understood by somebody cannot do so then,
+    /// and what CI systems take for a command wherever it stands
+    /// (`##vso[...]`, `##[...]`) is taken apart.
     pub(crate) fn clean(&self, text: &str) -> String {
-        let text = self.redact(text);
-        let mut clean: String = text
-            .chars()
-            .take(LONGEST)
-            .map(|c| match c {
-                '\n' => '\n',
-                '\t' => ' ',
-                c if c.is_control() || is_bidirectional_control(c) => '\u{fffd}',
+        let (text, was_cut) = self.redact(text);
+        let mut clean = String::with_capacity(text.len().min(LONGEST));
+        for c in text.chars().take(LONGEST) {
+            if c == '#' && clean.ends_with('#') {
+                clean.push(' ');
+            }
+            clean.push(match c {
+                '\n' | '\t' => ' ',
+                c if c.is_control() || is_layout_control(c) => '\u{fffd}',
                 c => c,
-            })
-            .collect();
-        if text.chars().nth(LONGEST).is_some() {
+            });
+        }
+        if was_cut || text.chars().nth(LONGEST).is_some() {
             clean.push('…');
         }
         clean
     }
 
-    fn redact(&self, text: &str) -> String {
+    /// The text, or as much of it as can be shown, without secrets; and whether
+    /// that is not all.
+    fn redact(&self, text: &str) -> (String, bool) {
+        let read = &text[..text.floor_char_boundary(LONGEST_READ)];
+        let was_cut = read.len() < text.len();
+        let shown = match was_cut {
+            true => read.floor_char_boundary(LONGEST_READ - MARGIN),
+            false => read.len(),
+        };
         let known = self.secrets.read().unwrap_or_else(PoisonError::into_inner);
-        let mut found = secrets::tokens(text);
+        let mut found = secrets::tokens(read);
         for secret in known.iter() {
-            found.extend(secrets::occurrences(text, secret));
+            found.extend(secrets::occurrences(read, secret));
         }
         drop(known);
-        replace(text, found)
+        found.retain(|range| range.start < shown);
+        let end = found.iter().map(|range| range.end).fold(shown, usize::max);
+        (replace(&read[..end], found), was_cut)
     }
 }
 
@@ -99,9 +120,11 @@ fn replace(text: &str, mut ranges: Vec<Range<usize>>) -> String {
     replaced
 }
 
-/// Characters that make a terminal show text in another order than it has.
-fn is_bidirectional_control(c: char) -> bool {
-    matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+/// Characters that make a terminal show text in another order than it has, or
+/// on another line, or not at all.
+fn is_layout_control(c: char) -> bool {
+    matches!(c, '\u{61c}' | '\u{200b}' | '\u{200e}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
+        | '\u{2060}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
 }
 
 #[cfg(test)]
@@ -170,15 +193,40 @@ mod tests {
     }
 
     #[test]
-    fn a_terminal_escape_is_disarmed_and_line_ends_stay() {
+    fn a_terminal_escape_is_disarmed_and_no_line_begins_anew() {
         let scrub = Scrubber::default();
-        assert_eq!(scrub.clean("a\u{1b}[2Jb\nc\td"), "a\u{fffd}[2Jb\nc d");
-        assert_eq!(scrub.clean("x\u{202e}y"), "x\u{fffd}y");
+        assert_eq!(scrub.clean("a\u{1b}[2Jb\nc\td"), "a\u{fffd}[2Jb c d");
+        for control in ["\r", "\u{85}", "\u{9b}", "\u{202e}", "\u{2028}", "\u{200b}"] {
+            assert_eq!(scrub.clean(&format!("x{control}y")), "x\u{fffd}y");
+        }
+    }
+
+    #[test]
+    fn a_command_to_a_ci_system_is_taken_apart() {
+        let scrub = Scrubber::default();
+        for text in ["x ##vso[task.setvariable]y", "x ##[error]y", "####[error]"] {
+            assert!(!scrub.clean(text).contains("##"), "{text}");
+        }
+        assert_eq!(scrub.clean("x\n::error::y"), "x ::error::y");
     }
 
     #[test]
     fn a_flood_of_text_is_cut() {
         let clean = Scrubber::default().clean(&"x".repeat(10 * LONGEST));
         assert_eq!(clean.chars().count(), LONGEST + 1);
+    }
+
+    #[test]
+    fn no_secret_is_cut_in_two_where_a_flood_of_text_is_cut() {
+        // Redacting makes a text shorter, so that what is shown may end where
+        // what was looked at does.
+        let secret = "0123456789abcdef".repeat(256);
+        let scrub = Scrubber::new([secret.clone()]);
+        for shift in [0, 1, 2000, 4000] {
+            let flood = "x".repeat(shift) + &secret.repeat(100);
+            let clean = scrub.clean(&flood);
+            assert!(!clean.contains("0123"), "{shift}: {clean}");
+            assert!(clean.ends_with('…'), "{clean}");
+        }
     }
 }

@@ -238,7 +238,7 @@ fn clock_error(cause: &Cause) -> Option<i64> {
 }
 
 /// How far `theirs` is ahead of `ours`, in seconds.
-fn ahead(theirs: SystemTime, ours: SystemTime) -> i64 {
+pub(super) fn ahead(theirs: SystemTime, ours: SystemTime) -> i64 {
     let seconds = |duration: Duration| i64::try_from(duration.as_secs()).unwrap_or(i64::MAX);
     match theirs.duration_since(ours) {
         Ok(ahead) => seconds(ahead),
@@ -246,14 +246,21 @@ fn ahead(theirs: SystemTime, ours: SystemTime) -> i64 {
     }
 }
 
-/// A time moved by some seconds.
-fn shift(time: SystemTime, seconds: i64) -> SystemTime {
+/// A time moved by some seconds. Where that would be a time that no header can
+/// hold, as a server without a clock may make it, the time as it was.
+pub(super) fn shift(time: SystemTime, seconds: i64) -> SystemTime {
+    /// The end of the year 9999, in seconds since the Unix epoch.
+    const LAST: Duration = Duration::from_secs(253_402_300_799);
     let by = Duration::from_secs(seconds.unsigned_abs());
-    match seconds {
+    let moved = match seconds {
         0.. => time.checked_add(by),
         _ => time.checked_sub(by),
-    }
-    .unwrap_or(time)
+    };
+    let is_date = |moved: &SystemTime| {
+        let since = moved.duration_since(SystemTime::UNIX_EPOCH);
+        since.is_ok_and(|since| since <= LAST)
+    };
+    moved.filter(is_date).unwrap_or(time)
 }
 
 /// What shows that the Blob service did not give this answer, or not this one.

@@ -97,6 +97,10 @@ pub(super) fn block_list(ids: impl Iterator<Item = String>) -> String {
     xml
 }
 
+/// How deep elements may stand in each other: in Azure's answers they go 5
+/// deep, and each costs the length of its path.
+const MAX_DEPTH: usize = 32;
+
 /// Goes through a document and calls `leave` at the end of each element: its
 /// path from the root, whether it says `Encoded="true"`, and its text.
 fn walk(xml: &[u8], mut leave: impl FnMut(&[&str], bool, &str)) -> Result<(), String> {
@@ -107,6 +111,9 @@ fn walk(xml: &[u8], mut leave: impl FnMut(&[&str], bool, &str)) -> Result<(), St
     let mut text = String::new();
     let no_xml = |_| "it is no XML".to_owned();
     loop {
+        if path.len() > MAX_DEPTH {
+            return Err("its elements stand too deep in each other".to_owned());
+        }
         match reader.read_event().map_err(no_xml)? {
             Event::Start(element) => {
                 is_encoded = element

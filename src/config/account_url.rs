@@ -1,5 +1,7 @@
 //! The address of a storage account, in every form that people give it.
 
+use std::net::Ipv4Addr;
+
 /// Where a storage account's Blob service is.
 ///
 /// Azure's own form is `https://ACCOUNT.blob.core.windows.net`; an emulator
@@ -48,6 +50,9 @@ impl AccountUrl {
         let path = path.trim_end_matches('/');
         if !path.bytes().all(is_in_path) {
             return Err("its path has characters that must be percent-encoded");
+        }
+        if path.split('/').any(is_step) {
+            return Err("its path has a step such as `..`, which clients take out: leave it out");
         }
         Ok(Self {
             https,
@@ -116,6 +121,9 @@ fn parse_authority(text: &str, own_port: &str) -> Result<String, &'static str> {
             "it names no host: give an address such as https://ACCOUNT.blob.core.windows.net",
         );
     }
+    if ends_in_a_number(&host) && host.parse::<Ipv4Addr>().is_err() {
+        return Err("its host is a number, but not an address of the form 192.0.2.1");
+    }
     match port {
         None => Ok(host),
         Some(port) if port == own_port => Ok(host),
@@ -130,6 +138,23 @@ fn parse_authority(text: &str, own_port: &str) -> Result<String, &'static str> {
 fn is_label(label: &str) -> bool {
     let is_plain = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'_';
     !label.is_empty() && label.bytes().all(is_plain)
+}
+
+/// Whether clients take the host for an IPv4 address, which to them may have
+/// fewer parts and be octal or hexadecimal: `0x7f.1` is 127.0.0.1.
+/// <https://url.spec.whatwg.org/#ends-in-a-number-checker>
+fn ends_in_a_number(host: &str) -> bool {
+    let last = host.trim_end_matches('.').rsplit('.').next().unwrap_or("");
+    last.bytes().all(|b| b.is_ascii_digit())
+        || last
+            .strip_prefix("0x")
+            .is_some_and(|hex| hex.bytes().all(|b| b.is_ascii_hexdigit()))
+}
+
+/// Whether a segment of a path is no name but a step: to here, or up.
+fn is_step(segment: &str) -> bool {
+    let segment = segment.to_ascii_lowercase().replace("%2e", ".");
+    segment == "." || segment == ".."
 }
 
 /// Whether a path may hold the character as it is (RFC 3986, section 3.3).

@@ -213,6 +213,13 @@ fn a_malformed_account_url_is_refused_without_its_text() {
         "http://[",
         "http://[]",
         "https://hé",
+        // What clients read as another host or path than is written.
+        "http://0x7f.1",
+        "http://2130706433",
+        "http://0177.0.0.1",
+        "http://169.254.169.254.",
+        "https://host/a/../b",
+        "https://host/%2E./b",
     ] {
         let (name, reason) = refused(&[("account_url", text)], &[]);
         assert_eq!(name, "account_url", "{text}");

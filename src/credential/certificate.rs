@@ -3,6 +3,8 @@
 //! <https://learn.microsoft.com/entra/identity-platform/certificate-credentials>
 
 mod der;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod key;
 mod pbes2;
 mod pkcs12;

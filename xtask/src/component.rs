@@ -22,7 +22,7 @@ struct Recipe {
     name: &'static str,
 }
 
-const RECIPES: [Recipe; 2] = [
+const RECIPES: [Recipe; 3] = [
     Recipe {
         package: "azblob",
         name: "azblob",
@@ -30,6 +30,11 @@ const RECIPES: [Recipe; 2] = [
     Recipe {
         package: "http-backend",
         name: "http",
+    },
+    // For the tests of the sandbox alone.
+    Recipe {
+        package: "hostile",
+        name: "hostile",
     },
 ];
 

@@ -10,18 +10,22 @@ mod bench;
 mod component;
 mod debian;
 mod demo;
+mod deny;
 mod dist;
+mod fuzz;
 mod process;
 mod project;
 mod same_cache;
 mod steps;
 mod tally;
 mod test;
+mod tool;
 mod wasm_target;
 
+use std::num::NonZeroU32;
 use std::process::ExitCode;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use project::Project;
 use test::Extent;
 
@@ -42,6 +46,11 @@ Tasks:
   bench --check  the same as bench, failing if a target is not met
   build          build what is handed out, into target/dist/
   components     build the WebAssembly components, into target/components/
+  deny           check the licences and the known vulnerabilities of what is
+                 built in, with cargo-deny
+  fuzz [TARGET] [--minutes N]
+                 fuzz what reads others' data, with cargo-fuzz: one target or
+                 all of fuzz/fuzz_targets/, for 10 minutes each or N
   help           show this text
 
 Everything is built under target/; what `cargo clean` leaves there (the wasm
@@ -69,10 +78,33 @@ fn run(arguments: &[String]) -> Result<()> {
         ["demo"] => demo::run(&project),
         ["build"] => dist::build(&project).map(drop),
         ["components"] => component::build(&project).map(drop),
+        ["deny"] => deny::run(&project),
+        ["fuzz", ref options @ ..] => {
+            let (target, minutes) = fuzz_options(options)?;
+            fuzz::run(&project, target, minutes)
+        }
         [] | ["help" | "--help" | "-h"] => {
             print!("{HELP}");
             Ok(())
         }
         _ => bail!("`{}` is no task\n\n{HELP}", arguments.join(" ")),
+    }
+}
+
+/// The target, if one is named, and the minutes.
+fn fuzz_options<'a>(options: &[&'a str]) -> Result<(Option<&'a str>, u32)> {
+    let (target, rest) = match options {
+        [target, rest @ ..] if !target.starts_with('-') => (Some(*target), rest),
+        rest => (None, rest),
+    };
+    match rest {
+        [] => Ok((target, 10)),
+        ["--minutes", minutes] => {
+            let minutes: NonZeroU32 = minutes
+                .parse()
+                .context("--minutes takes a whole number, from 1")?;
+            Ok((target, minutes.get()))
+        }
+        _ => bail!("`{}` is no option of fuzz\n\n{HELP}", rest.join(" ")),
     }
 }

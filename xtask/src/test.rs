@@ -29,7 +29,9 @@ pub fn run(project: &Project, extent: Extent) -> Result<()> {
     let mut tally = Tally::default();
 
     steps.run("format", || {
-        process::run(project.cargo().args(["fmt", "--all", "--check"]))
+        process::run(project.cargo().args(["fmt", "--all", "--check"]))?;
+        let mut fuzz = project.cargo();
+        process::run(fuzz.args(["fmt", "--check", "--manifest-path", "fuzz/Cargo.toml"]))
     })?;
     steps.run("tests of xtask", || {
         tally.test(project.cargo().args(["test", "--package", "xtask"]))
@@ -39,6 +41,13 @@ pub fn run(project: &Project, extent: Extent) -> Result<()> {
         let mut cargo = project.cargo();
         cargo.args(["clippy", "--release", "--workspace", "--all-targets"]);
         process::run(cargo.args(["--keep-going", "--", "--deny", "warnings"]))
+    })?;
+    // The part of fuzz/ that a change elsewhere can break: which of the host's
+    // files it takes. The targets themselves are compiled by the unit tests.
+    steps.run("what fuzzing takes of the host", || {
+        let mut cargo = project.cargo();
+        cargo.args(["check", "--release", "--package", "fuzz-host"]);
+        process::run(cargo.args(["--locked", "--manifest-path", "fuzz/Cargo.toml"]))
     })?;
     steps.run("documentation", || {
         let mut cargo = project.cargo();

@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::stream::try_unfold;
 use http::header::{
-    CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue,
+    CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, LOCATION,
     WWW_AUTHENTICATE,
 };
 use http::{Response, StatusCode};
@@ -15,11 +15,11 @@ use http_body_util::{BodyExt as _, Empty, StreamBody};
 use hyper::body::Frame;
 
 use crate::content::{CHUNK_BYTES, Content};
-use crate::faults::{Instead, Plan, Stall};
+use crate::plan::{Instead, Plan, Stall};
 use crate::range::ByteRange;
 use crate::refusal::Refusal;
 use crate::stats::InFlight;
-use crate::upload::{Broken, Pace};
+use crate::upload::{Broken, Pace, corrupted};
 use crate::xml::{PROLOGUE, push_element, push_group};
 
 /// What is handed to hyper.
@@ -128,6 +128,11 @@ impl Answer {
                             <body><h1>The proxy cannot reach the server</h1></body></html>\n";
                 Self::new(status_of(*status)).text("text/html", page)
             }
+            Instead::Redirect { to } => {
+                let mut answer = Self::new(StatusCode::TEMPORARY_REDIRECT);
+                answer.set(LOCATION, to);
+                answer
+            }
         }
     }
 
@@ -139,9 +144,15 @@ impl Answer {
         };
         let end = end.saturating_sub(plan.short).max(start);
         if self.status != StatusCode::NOT_MODIFIED && !self.headers.contains_key(CONTENT_LENGTH) {
-            self.headers
-                .insert(CONTENT_LENGTH, HeaderValue::from(end - start));
+            self.headers.insert(
+                CONTENT_LENGTH,
+                HeaderValue::from(end - start + plan.oversize),
+            );
         }
+        if plan.wrong_length != 0 {
+            self.say_another_length(plan.wrong_length);
+        }
+        let end = end + plan.oversize;
         let body = if start == end {
             Empty::new().map_err(|never| match never {}).boxed_unsync()
         } else {
@@ -149,7 +160,9 @@ impl Answer {
                 source: self.body,
                 start,
                 position: start,
+                source_end: end - plan.oversize,
                 end,
+                lacks_its_end: plan.wrong_length > 0,
                 blocks,
                 cut: plan.cut_response,
                 stall: plan.stall_response,
@@ -164,19 +177,33 @@ impl Answer {
         *response.headers_mut() = self.headers;
         response
     }
+
+    /// Leaves an answer without a length as it is, and one that says that there is nothing.
+    fn say_another_length(&mut self, by: i64) {
+        let length = self.headers.get(CONTENT_LENGTH);
+        let length = length.and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+        if let Some(length) = length.filter(|length| *length > 0) {
+            let said = HeaderValue::from(length.saturating_add_signed(by));
+            self.headers.insert(CONTENT_LENGTH, said);
+        }
+    }
 }
 
 fn status_of(status: u16) -> StatusCode {
     StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
 }
 
-/// A body that is being sent: `position..end` of the source is left.
+/// A body that is being sent: `position..source_end` of the source is left, and then some filling
+/// up to `end`.
 #[derive(Debug)]
 struct Sending {
     source: Source,
     start: u64,
     position: u64,
+    source_end: u64,
     end: u64,
+    /// Whether the head said that there would be more.
+    lacks_its_end: bool,
     /// Whether reading waits for a disk.
     blocks: bool,
     cut: Option<u64>,
@@ -189,6 +216,10 @@ struct Sending {
 impl Sending {
     async fn next(mut self) -> Result<Option<(Frame<Bytes>, Self)>, Broken> {
         if self.position == self.end {
+            if self.lacks_its_end {
+                tokio::time::sleep(FLUSH).await;
+                return Err(Broken);
+            }
             return Ok(None);
         }
         let sent = self.position - self.start;
@@ -210,14 +241,8 @@ impl Sending {
             .flatten()
             .fold(self.end - self.start, u64::min);
         let mut bytes = self.read(until - sent)?;
-        if let Some(at) = self
-            .corrupt
-            .and_then(|at| at.checked_sub(sent))
-            .filter(|at| *at < bytes.len() as u64)
-        {
-            let mut changed = bytes.to_vec();
-            changed[at as usize] ^= 0xff;
-            bytes = changed.into();
+        if let Some(at) = self.corrupt.and_then(|at| at.checked_sub(sent)) {
+            bytes = corrupted(bytes, at);
         }
         let count = bytes.len() as u64;
         self.position += count;
@@ -230,10 +255,16 @@ impl Sending {
 
     fn read(&self, limit: u64) -> Result<Bytes, Broken> {
         let limit = limit.min(CHUNK_BYTES as u64);
+        let left = self.source_end.saturating_sub(self.position);
+        if left == 0 {
+            // What an oversized answer has beyond its body.
+            return Ok(Bytes::from(vec![b'x'; limit as usize]));
+        }
+        let limit = limit.min(left);
         match &self.source {
             Source::Text(text) => {
-                let rest = text.slice(self.position as usize..);
-                Ok(rest.slice(..rest.len().min(limit as usize)))
+                let start = self.position as usize;
+                Ok(text.slice(start..start + limit as usize))
             }
             Source::Blob(content, _) => {
                 let read = || content.read(self.position, limit);

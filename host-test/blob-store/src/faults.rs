@@ -2,10 +2,10 @@
 //! decision what of it hits a request.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::plan::Plan;
 use crate::request::OperationKind;
 
 /// One rule: which requests it hits, and what happens to them.
@@ -132,12 +132,24 @@ pub enum Action {
         /// The HTTP status, 200 included.
         status: u16,
     },
+    /// Nothing is done; the answer sends the client elsewhere.
+    Redirect {
+        /// The URL that it is sent to.
+        to: String,
+    },
     /// The connection is closed before the body is read.
     Refuse,
     /// The connection is closed in the middle of the request's body.
     CutRequest {
         /// How many bytes of the body are read before, or a little more.
         after: u64,
+    },
+    /// The connection is closed when all of the request's body is read; nothing is done.
+    CutAfterRequest,
+    /// One byte of the request's body arrives as another.
+    CorruptRequest {
+        /// Its position in the body.
+        at: u64,
     },
     /// Reading the request's body pauses.
     StallRequest {
@@ -170,6 +182,21 @@ pub enum Action {
         /// How many.
         by: u64,
     },
+    /// The answer is well-formed, but more follows what its body should be.
+    Oversize {
+        /// How many bytes.
+        by: u64,
+    },
+    /// The answer says that its body has another length than it has. A body that is said to be
+    /// shorter ends there; one that is said to be longer breaks off. What answers a question about
+    /// a blob has no body, and says a wrong size.
+    WrongLength {
+        /// How many bytes are said to be there beyond those that are; too few, if negative.
+        by: i64,
+    },
+    /// All goes well, and then the blob is gone: a write that did not last, or a blob that is
+    /// removed between a look at it and a read.
+    DropBlob,
     /// The server's clock is wrong.
     ClockSkew {
         /// How far ahead it is; behind, if negative.
@@ -239,6 +266,7 @@ impl Faults {
             .filter(|scripted| scripted.fault.is_about(operation, key))
         {
             if scripted.fault.hits(scripted.seen) {
+                plan.is_hit = true;
                 plan.add(&scripted.fault.action);
             }
             scripted.seen += 1;
@@ -247,83 +275,10 @@ impl Faults {
     }
 }
 
-/// A point in a body where something happens, and for how long.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Stall {
-    pub after: u64,
-    pub pause: Duration,
-}
-
-/// What the client gets instead of the real answer.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Instead {
-    Error {
-        status: u16,
-        code: String,
-        headers: Vec<(String, String)>,
-    },
-    ProxyPage {
-        status: u16,
-    },
-}
-
-/// All that happens to one request.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Plan {
-    pub delay: Duration,
-    pub bytes_per_second: Option<u64>,
-    pub instead: Option<Instead>,
-    pub refuse: bool,
-    pub cut_request: Option<u64>,
-    pub stall_request: Option<Stall>,
-    pub lose_answer: bool,
-    pub cut_response: Option<u64>,
-    pub stall_response: Option<Stall>,
-    pub corrupt: Option<u64>,
-    pub short: u64,
-    pub clock_skew_s: i64,
-}
-
-impl Plan {
-    fn add(&mut self, action: &Action) {
-        let stall = |after, ms| {
-            Some(Stall {
-                after,
-                pause: Duration::from_millis(ms),
-            })
-        };
-        match *action {
-            Action::Delay { ms } => self.delay += Duration::from_millis(ms),
-            Action::Throttle { bytes_per_second } => {
-                self.bytes_per_second = Some(bytes_per_second.max(1))
-            }
-            Action::Answer {
-                status,
-                ref code,
-                ref headers,
-            } => {
-                self.instead = Some(Instead::Error {
-                    status,
-                    code: code.clone(),
-                    headers: headers.clone(),
-                });
-            }
-            Action::ProxyPage { status } => self.instead = Some(Instead::ProxyPage { status }),
-            Action::Refuse => self.refuse = true,
-            Action::CutRequest { after } => self.cut_request = Some(after),
-            Action::StallRequest { after, ms } => self.stall_request = stall(after, ms),
-            Action::LoseAnswer => self.lose_answer = true,
-            Action::CutResponse { after } => self.cut_response = Some(after),
-            Action::StallResponse { after, ms } => self.stall_response = stall(after, ms),
-            Action::Corrupt { at } => self.corrupt = Some(at),
-            Action::Short { by } => self.short = by,
-            Action::ClockSkew { seconds } => self.clock_skew_s = seconds,
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     /// Which of ten requests the rule hits.

@@ -38,6 +38,7 @@ mod listing;
 mod names;
 mod operations;
 mod plain;
+mod plan;
 mod properties;
 mod public;
 mod range;

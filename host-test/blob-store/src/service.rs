@@ -14,7 +14,9 @@ use hyper::body::Incoming;
 use crate::admin;
 use crate::answer::{Answer, Body};
 use crate::auth::Account;
+use crate::conditions::Conditions;
 use crate::faults::Faults;
+use crate::names::{BlobKey, ContainerName};
 use crate::operations::Call;
 use crate::plain;
 use crate::refusal::Refusal;
@@ -63,12 +65,19 @@ impl Service {
             .map_or_else(|| Route::of(&parts), plain::Door::route);
         let in_flight = self.counters.begin(route.kind);
         let plan = self.faults.plan(route.kind, &route.readable_key());
+        if plan.is_hit {
+            self.counters.fault();
+        }
         if plan.refuse {
             return Err(Broken);
         }
         let now = skewed(SystemTime::now(), plan.clock_skew_s);
         let request_id = self.request_id();
         let mut upload = Upload::new(body, &parts, &plan);
+        if plan.cut_after_request {
+            while upload.next(&in_flight).await?.is_some() {}
+            return Err(Broken);
+        }
         let outcome = match (&plan.instead, &plain) {
             (Some(instead), _) => {
                 upload.drain().await;
@@ -91,6 +100,9 @@ impl Service {
                 Answer::refusal(&refusal, &request_id, &httpdate::fmt_http_date(now))
             }
         };
+        if plan.drop_blob {
+            self.drop_blob(&route);
+        }
         // Sleeping for no time at all would still take up to a millisecond.
         if !plan.delay.is_zero() {
             tokio::time::sleep(plan.delay).await;
@@ -138,6 +150,15 @@ impl Service {
             return Err(Refusal::unsupported_verb(&call.parts.method).into());
         }
         call.perform(Operation::parse(route, call.parts)?).await
+    }
+
+    /// Removes the blob that a request was about, if there is one.
+    fn drop_blob(&self, route: &Route<'_>) {
+        let key = route.key.and_then(|key| BlobKey::from_wire(key).ok());
+        if let (Ok(container), Some(key)) = (ContainerName::parse(route.container), key) {
+            let any = Conditions::default();
+            let _there_was_one = self.store.delete(&container, &key, &any);
+        }
     }
 
     fn request_id(&self) -> String {

@@ -23,6 +23,8 @@ pub struct Stats {
     pub max_in_flight: u64,
     /// Connections that were opened.
     pub connections: u64,
+    /// Requests that a fault hit, by one or several.
+    pub faulted: u64,
 }
 
 impl Stats {
@@ -49,11 +51,16 @@ pub(crate) struct Counters {
     in_flight: AtomicU64,
     max_in_flight: AtomicU64,
     connections: AtomicU64,
+    faulted: AtomicU64,
 }
 
 impl Counters {
     pub fn connection(&self) {
         self.connections.fetch_add(1, Relaxed);
+    }
+
+    pub fn fault(&self) {
+        self.faulted.fetch_add(1, Relaxed);
     }
 
     /// Counts a request; it is under way until the answer is dropped.
@@ -77,16 +84,19 @@ impl Counters {
             bytes_out: self.bytes_out.load(Relaxed),
             max_in_flight: self.max_in_flight.load(Relaxed),
             connections: self.connections.load(Relaxed),
+            faulted: self.faulted.load(Relaxed),
         }
     }
 
     /// Begins anew. What is under way stays so, and counts for the next maximum.
     pub fn reset(&self) {
-        for count in
-            self.by_operation
-                .iter()
-                .chain([&self.bytes_in, &self.bytes_out, &self.connections])
-        {
+        let others = [
+            &self.bytes_in,
+            &self.bytes_out,
+            &self.connections,
+            &self.faulted,
+        ];
+        for count in self.by_operation.iter().chain(others) {
             count.store(0, Relaxed);
         }
         self.max_in_flight

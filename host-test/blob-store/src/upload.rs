@@ -8,7 +8,7 @@ use http::request::Parts;
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 
-use crate::faults::{Plan, Stall};
+use crate::plan::{Plan, Stall};
 use crate::refusal::Refusal;
 use crate::stats::InFlight;
 
@@ -73,6 +73,16 @@ impl Pace {
     }
 }
 
+/// The same bytes but for one, if it is among them.
+pub(crate) fn corrupted(bytes: Bytes, at: u64) -> Bytes {
+    if at >= bytes.len() as u64 {
+        return bytes;
+    }
+    let mut changed = bytes.to_vec();
+    changed[at as usize] ^= 0xff;
+    changed.into()
+}
+
 /// A request's body.
 #[derive(Debug)]
 pub(crate) struct Upload {
@@ -82,6 +92,7 @@ pub(crate) struct Upload {
     expects_continue: bool,
     received: u64,
     cut: Option<u64>,
+    corrupt: Option<u64>,
     stall: Option<Stall>,
     pace: Option<Pace>,
 }
@@ -98,6 +109,7 @@ impl Upload {
             expects_continue: parts.headers.contains_key(EXPECT),
             received: 0,
             cut: plan.cut_request,
+            corrupt: plan.corrupt_request,
             stall: plan.stall_request,
             pace: plan.bytes_per_second.map(Pace::new),
         }
@@ -106,10 +118,13 @@ impl Upload {
     /// The next bytes; `None` at the end of a body that is whole.
     pub async fn next(&mut self, request: &InFlight) -> Result<Option<Bytes>, Broken> {
         while let Some(frame) = self.body.frame().await {
-            let Ok(bytes) = frame.map_err(|_| Broken)?.into_data() else {
+            let Ok(mut bytes) = frame.map_err(|_| Broken)?.into_data() else {
                 continue;
             };
             let count = bytes.len() as u64;
+            if let Some(at) = self.corrupt.and_then(|at| at.checked_sub(self.received)) {
+                bytes = corrupted(bytes, at);
+            }
             self.received += count;
             request.bytes_in(count);
             if self.cut.is_some_and(|after| self.received >= after) {

@@ -5,7 +5,7 @@ mod client;
 use std::time::{Duration, Instant, SystemTime};
 
 use blob_store::{Action, Fault, OperationKind};
-use client::{noise, store};
+use client::{Client, noise, store};
 
 const BLOB: (&str, &str) = ("x-ms-blob-type", "BlockBlob");
 
@@ -176,6 +176,79 @@ async fn a_byte_may_be_wrong_and_the_end_may_be_missing() {
         .faults()
         .set(vec![Fault::new(Action::Short { by: 5 })]);
     assert!(client.get("one").await == bytes[..bytes.len() - 5]);
+}
+
+#[tokio::test]
+async fn a_body_may_arrive_whole_and_be_forgotten_or_with_a_wrong_byte() {
+    let (store, client) = store();
+    let bytes = noise(300_000);
+    let put = async |action: Action| {
+        store.faults().set(vec![Fault::new(action)]);
+        client
+            .send("PUT", "cache/one", &[BLOB], bytes.clone())
+            .await
+    };
+    assert!(put(Action::CutAfterRequest).await.is_err());
+    assert_eq!(store.stats().bytes_in, 300_000);
+    assert_eq!(store.blob("cache", "one").unwrap(), None);
+
+    put(Action::CorruptRequest { at: 200_000 }).await.unwrap();
+    let stored = store.blob("cache", "one").unwrap().unwrap();
+    let wrong: Vec<_> = (0..bytes.len())
+        .filter(|i| stored[*i] != bytes[*i])
+        .collect();
+    assert_eq!(wrong, [200_000]);
+    assert_eq!(store.stats().faulted, 2);
+}
+
+#[tokio::test]
+async fn an_answer_may_be_too_long_or_say_another_length() {
+    let (store, client) = store();
+    let bytes = noise(1000);
+    store.put_blob("cache", "one", &bytes).unwrap();
+    let script = |action| store.faults().set(vec![Fault::new(action)]);
+
+    script(Action::Oversize { by: 100_000 });
+    let read = client.get("one").await;
+    assert!(read.len() == 101_000 && read[..1000] == bytes);
+    script(Action::WrongLength { by: -10 });
+    assert!(client.get("one").await == bytes[..990]);
+    // The store closes a connection that it lied on.
+    let client = Client::of(&store);
+    script(Action::WrongLength { by: 10 });
+    let answer = client.send("GET", "cache/one", &[], "").await.unwrap();
+    assert_eq!(answer.headers()["content-length"], "1010");
+    assert!(answer.bytes().await.is_err());
+    let looked = client.send("HEAD", "cache/one", &[], "").await.unwrap();
+    assert_eq!(looked.headers()["content-length"], "1010");
+}
+
+#[tokio::test]
+async fn a_client_may_be_sent_elsewhere() {
+    let (store, client) = store();
+    let to = "http://127.0.0.1:1/elsewhere".to_owned();
+    store.faults().push(Fault::new(Action::Redirect { to }));
+    // The client follows, and nobody is there.
+    let error = client.send("GET", "cache/one", &[], "").await.unwrap_err();
+    assert!(error.is_connect(), "{error:?}");
+}
+
+#[tokio::test]
+async fn a_blob_may_be_gone_after_a_write_or_a_look() {
+    let (store, client) = store();
+    let gone = || Fault::new(Action::DropBlob);
+    store.faults().push(gone().on(OperationKind::PutBlob));
+    client.put("one", b"1").await;
+    assert_eq!(store.blob("cache", "one").unwrap(), None);
+
+    store.faults().clear();
+    client.put("one", b"1").await;
+    store
+        .faults()
+        .push(gone().on(OperationKind::GetBlobProperties));
+    client.ok("HEAD", "cache/one", &[], b"").await;
+    let read = client.refused("GET", "cache/one", &[], b"").await;
+    assert_eq!(read, (404, "BlobNotFound".into()));
 }
 
 #[tokio::test]

@@ -6,6 +6,9 @@ use std::time::Duration;
 
 use wasmtime_wasi_http::Error;
 
+use super::resolver::{ElsewhereOnly, LeadsHere};
+use crate::reach::NamedBy;
+
 /// How the host sends requests.
 #[derive(Debug, Clone)]
 pub struct HttpOptions {
@@ -38,8 +41,11 @@ const POOL_IDLE: Duration = Duration::from_secs(4);
 /// One client for all instances of a host: cheap to clone, pooled.
 #[derive(Debug, Clone)]
 pub(crate) struct HttpClient {
-    pub(super) inner: reqwest::Client,
-    pub(super) idle_timeout: Duration,
+    /// For servers that the user named.
+    anywhere: reqwest::Client,
+    /// For servers that only a plugin named.
+    elsewhere: reqwest::Client,
+    pub(crate) idle_timeout: Duration,
 }
 
 impl HttpClient {
@@ -51,27 +57,53 @@ impl HttpClient {
         };
         // Fails only where the embedder has chosen a provider: theirs is used.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let mut builder = reqwest::Client::builder()
-            .connect_timeout(options.connect_timeout)
-            .pool_idle_timeout(POOL_IDLE)
-            // A redirect would carry a signed request to another host.
-            .redirect(reqwest::redirect::Policy::none())
-            .http1_only()
-            .retry(reqwest::retry::never())
-            .tcp_nodelay(true);
+        let mut roots = Vec::new();
         for pem in &options.extra_roots_pem {
-            let roots = reqwest::Certificate::from_pem_bundle(pem)
+            let certificates = reqwest::Certificate::from_pem_bundle(pem)
                 .map_err(|error| setup("the additional certificate authorities", &error))?;
-            builder = builder.tls_certs_merge(roots);
+            roots.extend(certificates);
         }
-        let inner = builder
-            .build()
-            .map_err(|error| setup("the HTTP client", &error))?;
+        let builder = || {
+            reqwest::Client::builder()
+                .connect_timeout(options.connect_timeout)
+                .pool_idle_timeout(POOL_IDLE)
+                // A redirect would carry a signed request to another host.
+                .redirect(reqwest::redirect::Policy::none())
+                .http1_only()
+                .retry(reqwest::retry::never())
+                .tcp_nodelay(true)
+                .tls_certs_merge(roots.clone())
+        };
+        let build = |builder: reqwest::ClientBuilder| {
+            let built = builder.build();
+            built.map_err(|error| setup("the HTTP client", &error))
+        };
         Ok(Self {
-            inner,
+            anywhere: build(builder())?,
+            elsewhere: build(builder().dns_resolver(ElsewhereOnly::new()))?,
             idle_timeout: options.idle_timeout,
         })
     }
+
+    /// Sends a request to a server that was named so.
+    pub(super) async fn send(
+        &self,
+        named_by: NamedBy,
+        request: reqwest::Request,
+    ) -> reqwest::Result<reqwest::Response> {
+        let client = match named_by {
+            NamedBy::User => &self.anywhere,
+            NamedBy::Plugin => &self.elsewhere,
+        };
+        client.execute(request).await
+    }
+}
+
+/// Says so where a request was not sent because its name leads to this
+/// machine.
+pub(super) fn leads_here(error: &reqwest::Error) -> Option<String> {
+    let mut causes = causes(error);
+    causes.find_map(|cause| cause.downcast_ref::<LeadsHere>().map(ToString::to_string))
 }
 
 /// What went wrong, in the words that a plugin can act on.

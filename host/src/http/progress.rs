@@ -2,50 +2,17 @@
 //! over a slow line is no failure, a line that moves nothing is.
 
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
-use tokio::time::{Instant, Sleep, sleep_until};
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::Sleep;
 use wasmtime_wasi_http::{Error, WasiBody};
 
-/// When a request last moved a byte.
-pub(super) struct Progress {
-    start: Instant,
-    /// Milliseconds after `start`.
-    last: AtomicU64,
-}
-
-impl Default for Progress {
-    fn default() -> Self {
-        Self {
-            start: Instant::now(),
-            last: AtomicU64::new(0),
-        }
-    }
-}
-
-impl Progress {
-    fn touch(&self) {
-        let now = u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX);
-        self.last.store(now, Ordering::Relaxed);
-    }
-
-    /// Ends when nothing has moved for `limit`.
-    pub(super) async fn stalled(&self, limit: Duration) {
-        loop {
-            let last = Duration::from_millis(self.last.load(Ordering::Relaxed));
-            let deadline = self.start + last + limit;
-            if Instant::now() >= deadline {
-                return;
-            }
-            sleep_until(deadline).await;
-        }
-    }
-}
+use crate::activity::Activity;
 
 /// A request's body that notes when it moves: the connection asks for the next
 /// chunk when it has room for it.
@@ -53,14 +20,15 @@ pub(super) struct WatchedBody {
     /// The client wants a body that threads can share, and this one is not;
     /// nobody else locks it.
     inner: Mutex<WasiBody>,
-    progress: Arc<Progress>,
+    /// Of the request, and of the instance that sends it.
+    activities: [Activity; 2],
 }
 
 impl WatchedBody {
-    pub(super) fn new(inner: WasiBody, progress: Arc<Progress>) -> Self {
+    pub(super) fn new(inner: WasiBody, activities: [Activity; 2]) -> Self {
         Self {
             inner: Mutex::new(inner),
-            progress,
+            activities,
         }
     }
 }
@@ -75,7 +43,7 @@ impl Body for WatchedBody {
     ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
         let inner = self.inner.get_mut().unwrap_or_else(PoisonError::into_inner);
         let frame = ready!(Pin::new(inner).poll_frame(cx));
-        self.progress.touch();
+        self.activities.iter().for_each(Activity::note);
         Poll::Ready(frame)
     }
 
@@ -97,14 +65,25 @@ pub(super) struct TimedBody {
     limit: Duration,
     /// Set while the reader waits for the server.
     waiting: Option<Pin<Box<Sleep>>>,
+    /// Of the instance that reads.
+    activity: Activity,
+    /// The request counts as long as its answer is not read or dropped.
+    _permit: OwnedSemaphorePermit,
 }
 
 impl TimedBody {
-    pub(super) fn new(inner: reqwest::Body, limit: Duration) -> Self {
+    pub(super) fn new(
+        inner: reqwest::Body,
+        limit: Duration,
+        activity: Activity,
+        permit: OwnedSemaphorePermit,
+    ) -> Self {
         Self {
             inner,
             limit,
             waiting: None,
+            activity,
+            _permit: permit,
         }
     }
 }
@@ -119,12 +98,19 @@ impl Body for TimedBody {
     ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
         if let Poll::Ready(frame) = Pin::new(&mut self.inner).poll_frame(cx) {
             self.waiting = None;
+            self.activity.note();
             return Poll::Ready(frame.map(|f| f.map_err(|_| Error::HttpResponseIncomplete)));
         }
-        let limit = self.limit;
-        let timer = self
-            .waiting
-            .get_or_insert_with(|| Box::pin(tokio::time::sleep(limit)));
+        let Self {
+            limit,
+            waiting,
+            activity,
+            ..
+        } = &mut *self;
+        let timer = waiting.get_or_insert_with(|| {
+            activity.expect_silence(*limit);
+            Box::pin(tokio::time::sleep(*limit))
+        });
         ready!(timer.as_mut().poll(cx));
         Poll::Ready(Some(Err(Error::ConnectionReadTimeout)))
     }

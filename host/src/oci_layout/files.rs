@@ -41,15 +41,31 @@ pub(crate) fn open_regular(path: &Path) -> io::Result<File> {
     File::open(path)
 }
 
+/// Refuses a directory whose own directories are links: through them, files
+/// would be read and written elsewhere.
+pub(super) fn check_folders(root: &Path) -> Result<(), LayoutError> {
+    for name in ["blobs", "blobs/sha256", "ingest"] {
+        let path = root.join(name);
+        if fs::symlink_metadata(&path).is_ok_and(|found| found.is_symlink()) {
+            let reason = "it is a link, which may lead elsewhere: put a directory there";
+            return Err(damaged(&path, reason));
+        }
+    }
+    Ok(())
+}
+
 /// The whole of a JSON file.
 pub(super) fn read_json(path: &Path) -> Result<Vec<u8>, LayoutError> {
     let failed = failed("read", path);
     let mut bytes = Vec::new();
     let file = open_regular(path).map_err(&failed)?;
-    file.take(MAX_JSON_BYTES + 1)
-        .read_to_end(&mut bytes)
-        .map_err(&failed)?;
-    if bytes.len() as u64 > MAX_JSON_BYTES {
+    let size = file.metadata().map_err(&failed)?.len();
+    if size <= MAX_JSON_BYTES {
+        // It may grow meanwhile.
+        let mut file = file.take(MAX_JSON_BYTES + 1);
+        file.read_to_end(&mut bytes).map_err(&failed)?;
+    }
+    if size.max(bytes.len() as u64) > MAX_JSON_BYTES {
         return Err(damaged(
             path,
             format!("it has more than {MAX_JSON_BYTES} bytes"),

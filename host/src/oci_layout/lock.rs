@@ -6,6 +6,7 @@
 //! what is done here.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -33,6 +34,11 @@ impl IndexLock {
         let failed = failed("lock", &path);
         let started = Instant::now();
         loop {
+            // Whoever made the directory may have put a link there, which
+            // would make a file elsewhere, or a pipe, which would hang.
+            if fs::symlink_metadata(&path).is_ok_and(|found| !found.is_file()) {
+                return Err(failed(io::Error::other("it is no regular file")));
+            }
             let file = OpenOptions::new()
                 .write(true)
                 .create(true)

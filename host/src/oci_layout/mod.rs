@@ -18,6 +18,7 @@ mod files;
 mod incoming;
 mod index;
 mod lock;
+mod verified;
 mod writer;
 
 use std::collections::HashSet;
@@ -29,12 +30,13 @@ use futures::{StreamExt, TryStreamExt, stream};
 
 pub use error::LayoutError;
 pub use incoming::IncomingBlob;
+pub use verified::VerifiedContent;
 pub use writer::{Check, LayoutWarning, LayoutWriter, Written};
 
 use crate::{Digest, DirContent, Layer, Manifest};
 use document::{CacheManifest, Descriptor, NotACache};
 pub(crate) use files::open_regular;
-use files::{blocking, damaged, failed, hash_file, read_json};
+use files::{blocking, check_folders, damaged, failed, hash_file, read_json};
 use index::Index;
 
 /// The tag that BuildKit writes and reads unless told otherwise.
@@ -59,6 +61,7 @@ impl Layout {
         let root = dir.into();
         blocking(move || {
             fs::read_dir(&root).map_err(failed("open", &root))?;
+            check_folders(&root)?;
             match read_index(&root)? {
                 Some(index) => Ok(Self { root, index }),
                 None => Err(LayoutError::NotALayout { dir: root }),
@@ -107,7 +110,8 @@ impl Layout {
         blocking(move || read_cache(&root, &entry)).await
     }
 
-    /// The layers of this directory, for an export.
+    /// The layers of this directory, for an export of what was verified before;
+    /// [`VerifiedContent`] verifies on the way.
     pub fn content(&self) -> DirContent {
         DirContent::new(blobs(&self.root))
     }

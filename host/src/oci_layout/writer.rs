@@ -14,7 +14,7 @@ use futures::{StreamExt, TryStreamExt, stream};
 use super::document::{
     CONFIG_TYPE, Descriptor, LAYOUT, MANIFEST_TYPE, config_json, describe, manifest_json,
 };
-use super::files::{blocking, failed, hash_file};
+use super::files::{blocking, check_folders, failed, hash_file};
 use super::incoming::{IncomingBlob, remove_stale, replace, sync_names};
 use super::index::Index;
 use super::lock::IndexLock;
@@ -74,6 +74,7 @@ impl LayoutWriter {
     pub async fn create(dir: impl Into<PathBuf>) -> Result<Self, LayoutError> {
         let root = dir.into();
         blocking(move || {
+            check_folders(&root)?;
             let writer = Self { root };
             for dir in [blobs(&writer.root), writer.ingest()] {
                 let made = fs::create_dir_all(&dir).and_then(|()| sync_names(&dir));

@@ -313,3 +313,39 @@ async fn links_are_not_followed() {
         .to_string();
     assert!(error.contains("no regular file"), "{error}");
 }
+
+#[cfg(unix)]
+#[tokio::test]
+async fn a_directory_that_leads_elsewhere_is_neither_read_nor_written() {
+    use std::os::unix::fs::symlink;
+    let elsewhere = copy_of("local-min-fresh");
+    for name in ["blobs", "blobs/sha256", "ingest"] {
+        let dir = copy_of("local-min-fresh");
+        let path = dir.path().join(name);
+        let _ = fs::remove_dir_all(&path);
+        symlink(elsewhere.path().join("blobs"), &path).expect("a link");
+        let read = Layout::open(dir.path()).await.expect_err("a link");
+        let written = LayoutWriter::create(dir.path()).await.expect_err("a link");
+        for error in [read.to_string(), written.to_string()] {
+            assert!(
+                error.contains(name) && error.contains("it is a link"),
+                "{error}"
+            );
+        }
+    }
+
+    let dir = copy_of("local-min-fresh");
+    let cache = read(dir.path()).await.expect("a cache");
+    let target = elsewhere.path().join("made by a lock");
+    symlink(&target, dir.path().join("index.json.lock")).expect("a link");
+    let writer = LayoutWriter::create(dir.path()).await.expect("a directory");
+    let error = writer
+        .finish(&cache, &["x".to_owned()])
+        .await
+        .expect_err("a link")
+        .to_string();
+    assert!(
+        error.contains("no regular file") && !target.exists(),
+        "{error}"
+    );
+}

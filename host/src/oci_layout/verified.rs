@@ -10,17 +10,23 @@ use std::collections::HashMap;
 use std::io;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use build_cache_host::oci_layout::Layout;
-use build_cache_host::{Content, Digest, DirContent, Layer, Manifest};
 use bytes::Bytes;
 use futures::future::{BoxFuture, FutureExt, Shared};
 use futures::stream::{self, BoxStream, StreamExt};
 use tokio::sync::Semaphore;
 
+use super::{Layout, at_once};
+use crate::{Content, Digest, DirContent, Layer, Manifest};
+
 /// How the check of a layer ends; an error's text names the file.
 type Verdict = Shared<BoxFuture<'static, Result<(), String>>>;
 
-/// The layers of one cache in a directory.
+/// The layers of one cache in a directory, each checked before the last of its
+/// bytes is given away.
+///
+/// A layer that turns out to be another fails the read that would have ended
+/// it, and every later one.
+#[derive(Debug)]
 pub struct VerifiedContent {
     content: DirContent,
     layers: HashMap<Digest, (Layer, OnceLock<Verdict>)>,
@@ -28,7 +34,7 @@ pub struct VerifiedContent {
 }
 
 /// What all checks share.
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 struct Checks {
     layout: Arc<Layout>,
     /// One check a processor at a time.
@@ -37,10 +43,10 @@ struct Checks {
 }
 
 impl VerifiedContent {
-    /// Lends the layers of `manifest`, and no others.
+    /// Lends the layers of `manifest`, and no others. It must be used within a
+    /// tokio runtime.
     pub fn new(layout: Layout, manifest: &Manifest) -> Self {
         let layers = manifest.layers.iter();
-        let processors = std::thread::available_parallelism().map_or(2, usize::from);
         Self {
             content: layout.content(),
             layers: layers
@@ -48,13 +54,14 @@ impl VerifiedContent {
                 .collect(),
             checks: Checks {
                 layout: Arc::new(layout),
-                at_once: Arc::new(Semaphore::new(processors)),
+                at_once: Arc::new(Semaphore::new(at_once())),
                 first_damage: Arc::default(),
             },
         }
     }
 
-    /// What was wrong with the first layer that was found damaged.
+    /// What was wrong with the first layer that was found damaged, and in which
+    /// file: a backend's own error may say less.
     pub fn damage(&self) -> Option<String> {
         let damage = self
             .checks

@@ -1,0 +1,104 @@
+//! What a plugin answered, held against what a backend may answer: digests that
+//! are some, indices that lead somewhere, text without control characters,
+//! figures that are possible.
+
+use std::fmt::Display;
+use std::sync::Arc;
+
+use crate::bindings::exports::build_cache::plugin::backend;
+use crate::text::Scrubber;
+use crate::{Digest, Error, InvalidDigest, Layer, Loaded, Manifest};
+
+/// Checks the answers of one plugin.
+#[derive(Clone)]
+pub(crate) struct Answers {
+    /// The plugin's file.
+    plugin: String,
+    scrubber: Arc<Scrubber>,
+}
+
+impl Answers {
+    pub(crate) fn new(plugin: &str, scrubber: Arc<Scrubber>) -> Self {
+        Self {
+            plugin: plugin.to_owned(),
+            scrubber,
+        }
+    }
+
+    /// A manifest that was loaded, as far as it holds together.
+    pub(crate) fn loaded(&self, loaded: backend::Loaded) -> Result<Loaded, Error> {
+        let layers = loaded.manifest.layers.into_iter().map(|layer| {
+            Ok(Layer {
+                blob: self.digest(&layer.blob)?,
+                size: layer.size,
+                media_type: self.plain("media type", layer.media_type)?,
+                diff_id: self.digest(&layer.diff_id)?,
+                created_at: layer
+                    .created_at
+                    .map(|time| self.plain("time", time))
+                    .transpose()?,
+                parent: layer.parent,
+            })
+        });
+        let manifest = Manifest {
+            layers: layers.collect::<Result<_, Error>>()?,
+            records: loaded.manifest.records,
+        };
+        manifest.validate().map_err(|error| self.corrupt(&error))?;
+        let missing = loaded.missing.iter().map(|blob| self.digest(blob));
+        Ok(Loaded {
+            manifest,
+            missing: missing.collect::<Result<_, _>>()?,
+        })
+    }
+
+    /// A digest that is one.
+    pub(crate) fn digest(&self, text: &str) -> Result<Digest, Error> {
+        text.parse()
+            .map_err(|error: InvalidDigest| self.corrupt(&error))
+    }
+
+    /// Refuses figures that an export of this manifest cannot come to.
+    pub(crate) fn check_summary(
+        &self,
+        summary: &backend::ExportSummary,
+        manifest: &Manifest,
+    ) -> Result<(), Error> {
+        let layers = u64::from(summary.layers_stored) + u64::from(summary.layers_reused);
+        let sizes = manifest.layers.iter().map(|layer| u128::from(layer.size));
+        let (there, bytes) = (manifest.layers.len(), sizes.sum::<u128>());
+        if layers > there as u64 || u128::from(summary.bytes_stored) > bytes {
+            return Err(self.impossible(format!(
+                "it says that it dealt with {layers} layers and stored {} bytes, where there are \
+                 {there} layers of {bytes} bytes",
+                summary.bytes_stored
+            )));
+        }
+        Ok(())
+    }
+
+    /// The plugin answered what no backend may.
+    pub(crate) fn impossible(&self, reason: String) -> Error {
+        Error::PluginFailed {
+            plugin: self.plugin.clone(),
+            reason,
+        }
+    }
+
+    /// Text that is compared and shown as it is.
+    fn plain(&self, what: &str, text: String) -> Result<String, Error> {
+        if self.scrubber.clean(&text) == text {
+            Ok(text)
+        } else {
+            Err(self.corrupt(&format!("`{text}` is no {what}")))
+        }
+    }
+
+    /// Either the store is damaged, or the plugin that reads it.
+    fn corrupt(&self, error: &dyn Display) -> Error {
+        let (plugin, error) = (&self.plugin, self.scrubber.clean(&error.to_string()));
+        Error::Corrupt(format!(
+            "what the plugin {plugin} read from it cannot be used: {error}"
+        ))
+    }
+}

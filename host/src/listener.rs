@@ -1,0 +1,125 @@
+//! Who hears of what an instance does: the one way from a plugin's events to
+//! the embedder's. What it says is cleaned here, and there is an end to it: a
+//! plugin that never stops talking fills no log.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use crate::Event;
+use crate::bindings::build_cache::plugin::events;
+use crate::text::Scrubber;
+
+/// Hears of events, on the thread that runs the plugin: it must be quick.
+pub(crate) type OnEvent = Arc<dyn Fn(Event) + Send + Sync>;
+
+/// More warnings than anybody reads.
+const MAX_WARNINGS: u32 = 1000;
+/// The largest cache has 100,000 layers, and two events for each.
+const MAX_EVENTS: u32 = 1_000_000;
+
+/// Passes an instance's events on. Clones share the counts.
+#[derive(Clone)]
+pub(crate) struct Listener(Arc<Inner>);
+
+struct Inner {
+    /// The plugin's file.
+    plugin: String,
+    on_event: OnEvent,
+    scrubber: Arc<Scrubber>,
+    warnings: AtomicU32,
+    events: AtomicU32,
+}
+
+impl fmt::Debug for Listener {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Listener")
+            .field("plugin", &self.0.plugin)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Listener {
+    pub(crate) fn new(plugin: &str, on_event: OnEvent, scrubber: Arc<Scrubber>) -> Self {
+        Self(Arc::new(Inner {
+            plugin: plugin.to_owned(),
+            on_event,
+            scrubber,
+            warnings: AtomicU32::new(0),
+            events: AtomicU32::new(0),
+        }))
+    }
+
+    /// The plugin said that something happened.
+    pub(crate) fn told(&self, event: events::Event) {
+        let (count, max, what) = match &event {
+            events::Event::Warning(_) => (&self.0.warnings, MAX_WARNINGS, "warnings"),
+            _ => (&self.0.events, MAX_EVENTS, "events"),
+        };
+        if self.is_within(count, max, what)
+            && let Some(event) = Event::from_backend(event, &self.0.scrubber)
+        {
+            (self.0.on_event)(event);
+        }
+    }
+
+    /// A request of the plugin was not sent, for `reason`.
+    pub(crate) fn denied(&self, authority: &str, reason: &str) {
+        if self.is_within(&self.0.warnings, MAX_WARNINGS, "warnings") {
+            let plugin = &self.0.plugin;
+            let authority = self.0.scrubber.clean(authority);
+            (self.0.on_event)(Event::Warning(format!(
+                "the plugin {plugin} wanted to send a request to {authority}: {reason}; it was \
+                 not sent"
+            )));
+        }
+    }
+
+    /// Whether one more is heard. Says once that no more are.
+    fn is_within(&self, count: &AtomicU32, max: u32, what: &str) -> bool {
+        let before = count.load(Ordering::Relaxed);
+        if before > max {
+            return false;
+        }
+        count.store(before + 1, Ordering::Relaxed);
+        if before == max {
+            let plugin = &self.0.plugin;
+            (self.0.on_event)(Event::Warning(format!(
+                "the plugin {plugin} has sent {max} {what}; further ones are not shown"
+            )));
+        }
+        before < max
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use super::*;
+
+    #[test]
+    fn a_plugin_that_never_stops_talking_is_not_heard_any_more() {
+        let heard = Arc::new(Mutex::new(Vec::new()));
+        let on_event: OnEvent = {
+            let heard = Arc::clone(&heard);
+            Arc::new(move |event| heard.lock().unwrap().push(event))
+        };
+        let listener = Listener::new("chatty.wasm", on_event, Arc::default());
+        for _ in 0..3 * MAX_WARNINGS {
+            listener.told(events::Event::Warning("look at me".into()));
+        }
+        listener.told(events::Event::ManifestStored("app".into()));
+
+        let heard = heard.lock().unwrap();
+        assert_eq!(heard.len(), MAX_WARNINGS as usize + 2);
+        let Event::Warning(last) = &heard[MAX_WARNINGS as usize] else {
+            panic!("{:?}", heard[MAX_WARNINGS as usize]);
+        };
+        assert!(
+            last.contains("chatty.wasm") && last.contains("1000 warnings"),
+            "{last}"
+        );
+        assert_eq!(heard.last(), Some(&Event::ManifestStored("app".into())));
+    }
+}
