@@ -88,6 +88,53 @@ impl Fetch {
             path: Arc::new(path.to_owned()),
         };
         let step = self.options.range_bytes.max(1);
+        let found = if size <= step {
+            self.in_one_range(blob, size, &target, on_bytes).await?
+        } else {
+            self.in_ranges(blob, size, step, &target, on_bytes).await?
+        };
+        if found == *blob {
+            Ok(())
+        } else {
+            Err(Error::LayerDamaged {
+                blob: blob.clone(),
+                reason: format!("its {size} bytes have the digest {found}"),
+            })
+        }
+    }
+
+    /// Fetches a small layer, hashed on its way to the file.
+    async fn in_one_range(
+        &self,
+        blob: &Digest,
+        size: u64,
+        target: &Target,
+        on_bytes: &(dyn Fn(u64) + Sync),
+    ) -> Result<Digest, Error> {
+        let mut sink = Sink {
+            target,
+            hasher: Some(Sha256::new()),
+        };
+        let permit = self.ranges.acquire().await;
+        if size > 0 {
+            self.range(blob, 0..size, &mut sink, on_bytes).await?;
+        }
+        drop(permit);
+        Ok(Digest::from_hash(
+            sink.hasher.unwrap_or_default().finalize().into(),
+        ))
+    }
+
+    /// Fetches a large layer in ranges side by side, and hashes what is there
+    /// in its order.
+    async fn in_ranges(
+        &self,
+        blob: &Digest,
+        size: u64,
+        step: u64,
+        target: &Target,
+        on_bytes: &(dyn Fn(u64) + Sync),
+    ) -> Result<Digest, Error> {
         let ranges = (0..size.div_ceil(step)).map(|n| (n, n * step..size.min((n + 1) * step)));
 
         let (done, finished) = mpsc::channel();
@@ -97,10 +144,14 @@ impl Fetch {
         });
         let fetched: Result<(), Error> = stream::iter(ranges)
             .map(|(number, range)| {
-                let (done, target) = (done.clone(), &target);
+                let done = done.clone();
+                let mut sink = Sink {
+                    target,
+                    hasher: None,
+                };
                 async move {
                     let permit = self.ranges.acquire().await;
-                    self.range(blob, range, target, on_bytes).await?;
+                    self.range(blob, range, &mut sink, on_bytes).await?;
                     drop(permit);
                     // The hasher is gone only where it has failed.
                     let _ = done.send(number);
@@ -115,15 +166,7 @@ impl Fetch {
             .await
             .map_err(|error| Error::Other(error.to_string()))?;
         fetched?;
-        let found = hash?;
-        if found == *blob {
-            Ok(())
-        } else {
-            Err(Error::LayerDamaged {
-                blob: blob.clone(),
-                reason: format!("its {size} bytes have the digest {found}"),
-            })
-        }
+        hash
     }
 
     /// Fetches one range, however often the way breaks, as long as it gains.
@@ -131,14 +174,14 @@ impl Fetch {
         &self,
         blob: &Digest,
         range: std::ops::Range<u64>,
-        target: &Target,
+        sink: &mut Sink<'_>,
         on_bytes: &(dyn Fn(u64) + Sync),
     ) -> Result<(), Error> {
         let mut at = range.start;
         let mut pauses = 0;
         loop {
             let before = at;
-            let error = match self.piece(blob, &mut at, range.end, target, on_bytes).await {
+            let error = match self.piece(blob, &mut at, range.end, sink, on_bytes).await {
                 Ok(()) => return Ok(()),
                 Err(error @ Error::Unavailable(_)) => error,
                 Err(error) => return Err(error),
@@ -157,7 +200,7 @@ impl Fetch {
         blob: &Digest,
         at: &mut u64,
         end: u64,
-        target: &Target,
+        sink: &mut Sink<'_>,
         on_bytes: &(dyn Fn(u64) + Sync),
     ) -> Result<(), Error> {
         let mut chunks = self
@@ -181,7 +224,7 @@ impl Fetch {
             }
             let ended = !matches!(chunk, Some(Ok(_)));
             if gathered_bytes >= WRITE_BYTES || (ended && gathered_bytes > 0) {
-                target.write(std::mem::take(&mut gathered), *at).await?;
+                sink.write(std::mem::take(&mut gathered), *at).await?;
                 *at += gathered_bytes as u64;
                 on_bytes(gathered_bytes as u64);
                 gathered_bytes = 0;
@@ -212,20 +255,34 @@ impl Target {
             source,
         }
     }
+}
 
-    async fn write(&self, chunks: Vec<Bytes>, offset: u64) -> Result<(), Error> {
-        let file = Arc::clone(&self.file);
-        spawn_blocking(move || {
+/// Where the bytes of a range go.
+struct Sink<'a> {
+    target: &'a Target,
+    /// Of all bytes so far, where they are written from the layer's start on.
+    hasher: Option<Sha256>,
+}
+
+impl Sink<'_> {
+    async fn write(&mut self, chunks: Vec<Bytes>, offset: u64) -> Result<(), Error> {
+        let file = Arc::clone(&self.target.file);
+        let mut hasher = self.hasher.take();
+        let written = spawn_blocking(move || {
             let mut at = offset;
             for chunk in chunks {
                 write_at(&file, &chunk, at)?;
+                if let Some(hasher) = &mut hasher {
+                    hasher.update(&chunk);
+                }
                 at += chunk.len() as u64;
             }
-            Ok(())
+            Ok(hasher)
         })
         .await
-        .unwrap_or_else(|error| Err(std::io::Error::other(error)))
-        .map_err(self.error("write"))
+        .unwrap_or_else(|error| Err(std::io::Error::other(error)));
+        self.hasher = written.map_err(self.target.error("write"))?;
+        Ok(())
     }
 }
 
