@@ -168,10 +168,14 @@ fn foreign(extent: Extent) -> [Case; 3] {
         work: Work::Push,
         ..alone.clone()
     };
+    // It takes many seconds, which the first look tells.
     let list = Case {
         name: "list-beside-foreign",
         title: format!("{layers} layers beside {blobs} foreign blobs, listing the container"),
         work: Work::List,
+        distances: vec![late(25)],
+        contestants: vec![Ours, ObjectStore],
+        runs: 1,
         ..beside.clone()
     };
     [alone, beside, list]
@@ -242,14 +246,14 @@ fn growth(extent: Extent) -> Vec<Case> {
     }
     if extent == Extent::Full {
         let push = Case {
-            name: "grow-push-128MiB",
+            name: "grow-push-128mib",
             title: "one layer of 128 MiB, push".to_owned(),
             sizes: vec![128 * MIB],
             ..alone
         };
         let pull = Case {
             contestants: vec![Ours],
-            ..pull(&push, "grow-pull-128MiB")
+            ..pull(&push, "grow-pull-128mib")
         };
         cases.extend([push, pull]);
     }
@@ -283,6 +287,15 @@ mod tests {
                 assert_eq!(case.contestants[0], Ours, "{}", case.name);
                 assert!(case.there <= case.sizes.len(), "{}", case.name);
             }
+        }
+    }
+
+    #[test]
+    fn every_case_can_name_a_container() {
+        for case in cases(Extent::Full) {
+            let name = case.container();
+            let is_fine = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+            assert!(name.chars().all(is_fine) && name.len() <= 63, "{name}");
         }
     }
 

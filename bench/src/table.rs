@@ -81,7 +81,7 @@ pub fn verdicts(verdicts: &[Verdict]) -> String {
         };
         let _ = writeln!(
             text,
-            "  {:<3} {:<76} {:>8.2} {:<2} {word} {bound}",
+            "  {:<3} {:<86} {:>8.2} {:<2} {word} {bound}",
             if verdict.met { "yes" } else { "NO" },
             verdict.what,
             verdict.figure,

@@ -232,8 +232,8 @@ impl Found<'_> {
             ("grow-warm-1000", "grow-warm-10000"),
             ("grow-import-1000", "grow-import-10000"),
             ("grow-pull-1000", "grow-pull-10000"),
-            ("grow-push-128MiB", "bulk-push"),
-            ("grow-pull-128MiB", "bulk-pull"),
+            ("grow-push-128mib", "bulk-push"),
+            ("grow-pull-128mib", "bulk-pull"),
         ];
         pairs
             .iter()

@@ -8,18 +8,25 @@ pub(crate) const PROLOGUE: &str = "\u{feff}<?xml version=\"1.0\" encoding=\"utf-
 
 /// Adds `<name>text</name>`, or `<name />` for an empty text.
 pub(crate) fn push_element(xml: &mut String, name: &str, text: &str) {
+    // Piece by piece, for a listing has a hundred thousand of them.
     if text.is_empty() {
-        xml.push_str(&format!("<{name} />"));
+        push_all(xml, &["<", name, " />"]);
     } else {
-        xml.push_str(&format!("<{name}>{}</{name}>", escape(text)));
+        push_all(xml, &["<", name, ">", &escape(text), "</", name, ">"]);
     }
 }
 
 /// Adds `<name>…</name>` around what `inside` adds.
 pub(crate) fn push_group(xml: &mut String, name: &str, inside: impl FnOnce(&mut String)) {
-    xml.push_str(&format!("<{name}>"));
+    push_all(xml, &["<", name, ">"]);
     inside(xml);
-    xml.push_str(&format!("</{name}>"));
+    push_all(xml, &["</", name, ">"]);
+}
+
+fn push_all(xml: &mut String, pieces: &[&str]) {
+    for piece in pieces {
+        xml.push_str(piece);
+    }
 }
 
 /// Whether XML 1.0 can carry this text at all.
