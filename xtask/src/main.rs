@@ -35,6 +35,7 @@ Tasks:
   test --fast    the same without Azurite
   build          build what is handed out, into target/dist/
   components     build the WebAssembly components, into target/components/
+  sizes          print what azblob weighs, and what without certificates
   help           show this text
 
 Everything is built under target/; what `cargo clean` leaves there (the wasm
@@ -61,6 +62,7 @@ fn run(arguments: &[String]) -> Result<()> {
         ["demo"] => demo::run(&project),
         ["build"] => dist::build(&project).map(drop),
         ["components"] => component::build(&project).map(drop),
+        ["sizes"] => component::print_sizes(&project),
         [] | ["help" | "--help" | "-h"] => {
             print!("{HELP}");
             Ok(())
