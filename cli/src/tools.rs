@@ -8,9 +8,26 @@ use build_cache_host::{CommandIdentities, CommandIdentity};
 /// management of the developer's subscriptions, is no cache's business.
 const STORAGE_SCOPE: &str = "https://storage.azure.com/.default";
 
+/// The variable by which Azure's SDKs choose one of their credentials. A backend
+/// reads it as well; which tool is meant, only we can heed.
+/// <https://learn.microsoft.com/azure/developer/python/sdk/authentication/credential-chains>
+const CHOICE: &str = "AZURE_TOKEN_CREDENTIALS";
+
 /// The tools, in the order in which they are asked.
 pub fn identities() -> CommandIdentities {
-    CommandIdentities(vec![azure_cli(), azure_developer_cli()])
+    chosen(&std::env::var(CHOICE).unwrap_or_default())
+}
+
+/// All of the tools, or the one that a value of the variable names.
+fn chosen(choice: &str) -> CommandIdentities {
+    let choice = choice.trim().to_ascii_lowercase();
+    CommandIdentities(match choice.as_str() {
+        "azureclicredential" => vec![azure_cli()],
+        "azuredeveloperclicredential" => vec![azure_developer_cli()],
+        // One that is not here, for which no other stands in.
+        "azurepowershellcredential" => vec![],
+        _ => vec![azure_cli(), azure_developer_cli()],
+    })
 }
 
 /// Whom a backend may have asked for a token, and for what.
@@ -72,5 +89,25 @@ fn tool(program: &str, args: &[&str], token: &str, expires: &[&str]) -> CommandI
         scopes: vec![STORAGE_SCOPE.to_owned()],
         token: token.to_owned(),
         expires: owned(expires),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tool_that_is_named_is_the_only_one_asked() {
+        for (choice, programs) in [
+            ("", &["az", "azd"][..]),
+            ("dev", &["az", "azd"]),
+            ("AzureCliCredential", &["az"]),
+            (" azuredeveloperclicredential", &["azd"]),
+            ("AzurePowerShellCredential", &[]),
+        ] {
+            let CommandIdentities(tools) = chosen(choice);
+            let asked: Vec<&str> = tools.iter().map(|tool| tool.program.as_str()).collect();
+            assert_eq!(asked, programs, "{choice}");
+        }
     }
 }

@@ -55,8 +55,7 @@ impl Certificate {
             _ => {
                 let Found { keys, certificates } = pkcs12::open(file, password)?;
                 let key = keys.first().ok_or("there is no private key in it")?;
-                let key = key::from_pkcs8(key)?;
-                (key, certificates)
+                (key::from_pkcs8(key)?, certificates)
             }
         };
         // A certificate holds the key's modulus as it is.
@@ -66,7 +65,8 @@ impl Certificate {
             windows.any(|window| window == &*modulus)
         });
         let own = own.ok_or("there is no certificate for its key in it")?;
-        chain[..=own].rotate_right(1);
+        let own = chain.remove(own);
+        chain.insert(0, own);
         Ok(Self { key, chain })
     }
 
@@ -81,11 +81,13 @@ impl Certificate {
         let thumbprint = Sha256::digest(&self.chain[0]);
         json::write_string(&mut header, &STANDARD.encode(thumbprint));
         if with_chain {
-            let chain = self.chain.iter();
-            let chain: Vec<_> = chain
-                .map(|der| format!("\"{}\"", STANDARD.encode(der)))
-                .collect();
-            header.push_str(&format!(",\"x5c\":[{}]", chain.join(",")));
+            let mut before = ",\"x5c\":[";
+            for der in &self.chain {
+                header.push_str(before);
+                json::write_string(&mut header, &STANDARD.encode(der));
+                before = ",";
+            }
+            header.push(']');
         }
         header.push('}');
 
@@ -106,7 +108,9 @@ impl Certificate {
 
         let encode = |text: &str| URL_SAFE_NO_PAD.encode(text);
         let mut jwt = format!("{}.{}", encode(&header), encode(&claims));
-        // Blinded, so that the time it takes tells nothing of the key.
+        // Blinded, and a text of our own with a random salt: the attack on this
+        // crate (RUSTSEC-2023-0071) has it decrypt what the attacker chose, and
+        // measures how long that takes.
         let signature = self
             .key
             .sign_with_rng(
@@ -131,9 +135,10 @@ fn from_pem(text: &str, password: &str) -> Result<(PrivateKey, Vec<Vec<u8>>), St
             .split_once("-----END ")
             .ok_or("one of its parts has no end")?;
         let der = || {
-            let body: Zeroizing<String> =
-                Zeroizing::new(body.chars().filter(|c| !c.is_whitespace()).collect());
-            let decoded = STANDARD.decode(body.as_bytes());
+            // Room for all of it: what grows leaves copies behind.
+            let mut base64 = Zeroizing::new(String::with_capacity(body.len()));
+            base64.extend(body.chars().filter(|c| !c.is_whitespace()));
+            let decoded = STANDARD.decode(base64.as_bytes());
             decoded
                 .map(Zeroizing::new)
                 .map_err(|_| format!("its part {label} is not base64"))

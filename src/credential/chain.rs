@@ -83,7 +83,7 @@ impl Place {
             "workloadidentitycredential" => &[Self::Workload],
             "githubactionscredential" => &[Self::GitHub],
             "managedidentitycredential" => &[Self::Managed],
-            // Which of them, the host knows.
+            // Which of them, the host reads from the same variable.
             "azureclicredential" | "azuredeveloperclicredential" | "azurepowershellcredential" => {
                 &[Self::Tools]
             }

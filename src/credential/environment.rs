@@ -1,6 +1,9 @@
 //! An application whose secret, certificate or user stands in variables:
 //! Azure's `EnvironmentCredential`.
 
+#[cfg(feature = "certificates")]
+use zeroize::Zeroizing;
+
 use super::Denied;
 #[cfg(feature = "certificates")]
 use super::certificate;
@@ -112,7 +115,7 @@ impl Environment {
         with_chain: bool,
     ) -> Result<Secret, String> {
         let file = transport.read_file(path).await?;
-        let file = file.ok_or("there is no such file")?;
+        let file = file.map(Zeroizing::new).ok_or("there is no such file")?;
         let certificate = certificate::Certificate::parse(&file, password)?;
         certificate.assertion(transport, &self.application, with_chain)
     }

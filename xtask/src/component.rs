@@ -38,20 +38,22 @@ const RECIPES: [Recipe; 3] = [
     },
 ];
 
+/// Compiler flags that have the cryptographic crates be small rather than fast.
+const SMALL: [&str; 2] = [
+    "--cfg=aes_backend_soft=\"compact\"",
+    "--cfg=sha2_backend_soft=\"compact\"",
+];
+
 /// Builds every component and returns the folder that holds them as
 /// `TYPE.wasm`.
 pub fn build(project: &Project) -> Result<PathBuf> {
     let _lock = project.lock()?;
-    let modules = build_modules(project)?;
+    let target = WasmTarget::find(project)?;
     let packages = packages(project)?;
     let folder = project.target("components");
     fs::create_dir_all(&folder)?;
     for recipe in &RECIPES {
-        let module = modules.join(recipe.package.replace('-', "_") + ".wasm");
-        let module = fs::read(&module)
-            .with_context(|| format!("cargo left no module {}", module.display()))?;
-        let component = encode(&module, &About::of(recipe, &packages)?)
-            .with_context(|| format!("the module of {} is no component", recipe.package))?;
+        let component = component(project, &target, recipe, &packages, &[])?;
         let path = folder.join(recipe.name).with_extension("wasm");
         write_if_changed(&path, &component)?;
         println!("{}: {} KB", project.show(&path), component.len() / 1000);
@@ -59,23 +61,60 @@ pub fn build(project: &Project) -> Result<PathBuf> {
     Ok(folder)
 }
 
-/// Builds the core modules and returns the folder that holds them. They have
-/// a target folder of their own, as the compiler may be another.
-fn build_modules(project: &Project) -> Result<PathBuf> {
+/// Prints what azblob weighs, and what without its one feature.
+pub fn print_sizes(project: &Project) -> Result<()> {
+    let _lock = project.lock()?;
     let target = WasmTarget::find(project)?;
-    let target_folder = project.target("wasm");
-    let mut cargo = project.cargo();
-    cargo.args(["build", "--lib", "--profile", "component"]);
-    for recipe in &RECIPES {
-        cargo.args(["--package", recipe.package]);
+    let packages = packages(project)?;
+    for (what, options) in [
+        ("as it is", &[][..]),
+        ("without certificates", &["--no-default-features"]),
+    ] {
+        let size = component(project, &target, &RECIPES[0], &packages, options)?.len();
+        println!("azblob {what}: {size} bytes");
     }
+    Ok(())
+}
+
+/// Builds one component, with more options for cargo.
+fn component(
+    project: &Project,
+    target: &WasmTarget,
+    recipe: &Recipe,
+    packages: &[Value],
+    options: &[&str],
+) -> Result<Vec<u8>> {
+    let module = build_module(project, target, recipe, options)?;
+    encode(&module, &About::of(recipe, packages)?)
+        .with_context(|| format!("the module of {} is no component", recipe.package))
+}
+
+/// Builds the core module. Modules have a target folder of their own, as the
+/// compiler may be another.
+fn build_module(
+    project: &Project,
+    target: &WasmTarget,
+    recipe: &Recipe,
+    options: &[&str],
+) -> Result<Vec<u8>> {
+    let target_folder = project.target("wasm");
+    let mut flags = path_flags(project)?;
+    flags.extend(SMALL.map(str::to_owned));
+    let flags = serde_json::to_string(&flags)?;
+    let mut cargo = project.cargo();
+    cargo.args(["rustc", "--package", recipe.package, "--lib"]);
+    // Of a package that is a Rust library as well, cargo builds both at once,
+    // and then without optimising across crates: a sixth more.
+    cargo.args(["--crate-type", "cdylib", "--profile", "component"]);
+    cargo.args(options);
     cargo.arg("--target-dir").arg(&target_folder);
-    let flags = serde_json::to_string(&path_flags(project)?)?;
     cargo.arg("--config");
     cargo.arg(format!("target.{TARGET}.rustflags={flags}"));
     target.configure(&mut cargo)?;
     process::run(&mut cargo)?;
-    Ok(target_folder.join(TARGET).join("component"))
+    let file = recipe.package.replace('-', "_") + ".wasm";
+    let file = target_folder.join(TARGET).join("component").join(file);
+    fs::read(&file).with_context(|| format!("cargo left no module {}", file.display()))
 }
 
 /// Compiler flags that keep the folders of this machine out of the component:
@@ -143,6 +182,9 @@ fn encode(module: &[u8], about: &About) -> Result<Vec<u8>> {
         .validate(true)
         .encode()?;
     let mut metadata = AddMetadata::default();
+    // The encoder names every import and helper for those who debug it: 10 KB.
+    metadata.name = AddMetadataField::Clear;
+    let component = metadata.to_wasm(&component)?;
     metadata.name = AddMetadataField::Set(about.name.clone());
     let mut component = metadata.to_wasm(&component)?;
     // The sections that tools for OCI artifacts read.

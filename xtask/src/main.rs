@@ -46,6 +46,7 @@ Tasks:
   bench --check  the same as bench, failing if a target is not met
   build          build what is handed out, into target/dist/
   components     build the WebAssembly components, into target/components/
+  sizes          print what azblob weighs, and what without certificates
   deny           check the licences and the known vulnerabilities of what is
                  built in, with cargo-deny
   fuzz [TARGET] [--minutes N]
@@ -78,6 +79,7 @@ fn run(arguments: &[String]) -> Result<()> {
         ["demo"] => demo::run(&project),
         ["build"] => dist::build(&project).map(drop),
         ["components"] => component::build(&project).map(drop),
+        ["sizes"] => component::print_sizes(&project),
         ["deny"] => deny::run(&project),
         ["fuzz", ref options @ ..] => {
             let (target, minutes) = fuzz_options(options)?;

@@ -1,6 +1,7 @@
 //! Checking a credential, and whom the program trusts on the way to a token.
 
 use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 use std::process::Command;
 
 use blob_store::OperationKind;
@@ -153,21 +154,50 @@ fn the_certificate_authorities_of_a_flag_are_trusted() {
     assert_eq!(service.requests(Endpoint::Token), 1);
 }
 
+/// A tool that writes down what it is asked, and prints this.
+fn tool(folder: &Path, name: &str, asked: &Path, prints: &str) {
+    let (tool, asked) = (folder.join(name), asked.display());
+    let script = format!("#!/bin/sh\necho \"$*\" >> '{asked}'\necho '{prints}'\n");
+    std::fs::write(&tool, script).expect("a script");
+    let runnable = std::fs::Permissions::from_mode(0o755);
+    std::fs::set_permissions(&tool, runnable).expect("permissions");
+}
+
+#[test]
+fn a_developers_tool_that_is_named_is_the_only_one_asked() {
+    let (world, service) = (World::new(), entra());
+    let tools = world.path("tools");
+    std::fs::create_dir(&tools).expect("a folder");
+    let (az, azd) = (world.path("az-asked"), world.path("azd-asked"));
+    let token = "eyJub3RoaW5n-a-token-of-some-length";
+    let printed = format!(r#"{{"accessToken":"{token}","expires_on":4000000000}}"#);
+    tool(&tools, "az", &az, &printed);
+    let printed = format!(r#"{{"token":"{token}","expiresOn":"2096-10-02T07:06:40Z"}}"#);
+    tool(&tools, "azd", &azd, &printed);
+
+    check(&world, &service, |command| {
+        command.env_remove("AZURE_CLIENT_SECRET");
+        command.env("AZURE_TOKEN_CREDENTIALS", "AzureDeveloperCliCredential");
+        command.env("SSL_CERT_FILE", service.ca_path());
+        command.env("PATH", &tools);
+    });
+    let asked = std::fs::read_to_string(&azd).expect("azd was asked");
+    assert_eq!(
+        asked,
+        "auth token -o json --no-prompt --scope https://storage.azure.com/.default\n"
+    );
+    assert!(!az.exists());
+}
+
 #[test]
 fn the_token_of_a_developers_tool_is_used_and_not_shown() {
     let (world, service) = (World::new(), entra());
     let tools = world.path("tools");
     std::fs::create_dir(&tools).expect("a folder");
-    let (tool, asked) = (tools.join("az"), world.path("asked"));
+    let asked = world.path("asked");
     let token = "eyJub3RoaW5n-a-token-of-some-length";
-    let script = format!(
-        "#!/bin/sh\necho \"$*\" >> '{}'\n\
-         echo '{{\"accessToken\":\"{token}\",\"expires_on\":4000000000}}'\n",
-        asked.display()
-    );
-    std::fs::write(&tool, script).expect("a script");
-    let runnable = std::fs::Permissions::from_mode(0o755);
-    std::fs::set_permissions(&tool, runnable).expect("permissions");
+    let printed = format!(r#"{{"accessToken":"{token}","expires_on":4000000000}}"#);
+    tool(&tools, "az", &asked, &printed);
 
     let ran = check(&world, &service, |command| {
         command.env_remove("AZURE_CLIENT_SECRET");

@@ -1,5 +1,8 @@
 //! An RSA key from PKCS#1 or PKCS#8.
 //! <https://www.rfc-editor.org/rfc/rfc8017#appendix-A.1.2>
+//!
+//! A `PrivateKey` is wiped when it is dropped, and its `Debug` shows no more than
+//! the public part.
 
 use rsa::{BoxedUint, PrivateKey};
 

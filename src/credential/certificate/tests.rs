@@ -97,6 +97,20 @@ fn the_chain_goes_along_with_the_keys_own_certificate_first() {
 }
 
 #[test]
+fn a_damaged_key_is_refused() {
+    let text = str::from_utf8(PKCS1).unwrap();
+    let (_, rest) = text.split_once("-----BEGIN RSA PRIVATE KEY-----").unwrap();
+    let (body, _) = rest.split_once("-----END ").unwrap();
+    let base64: String = body.split_whitespace().collect();
+    let mut key = STANDARD.decode(base64).unwrap();
+    key::from_pkcs1(&key).unwrap();
+    // The sequence and the version take 7 bytes, the modulus 261, the public
+    // exponent 5: the last byte of the private one is the 260th after these.
+    key[7 + 261 + 5 + 259] ^= 2;
+    assert_eq!(key::from_pkcs1(&key).err(), Some("its key is damaged"));
+}
+
+#[test]
 fn what_does_not_do_is_refused_with_what_to_do() {
     for (file, password, part) in [
         (MODERN, "hunter2", "AZURE_CLIENT_CERTIFICATE_PASSWORD"),
