@@ -2,6 +2,7 @@
 //! requests, answers and Azure's error codes; knows nothing of caches.
 
 mod block_id;
+mod checksum;
 mod failure;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
