@@ -43,7 +43,8 @@ pub enum Error {
     /// The backend asks for an authority that nobody named.
     #[error(
         "the plugin {plugin} wants to reach {authority}, which neither its description nor an \
-         attribute names; it was not opened"
+         attribute names (and this machine's own addresses only an attribute may name); it was not \
+         opened"
     )]
     Denied {
         /// The plugin's file.
