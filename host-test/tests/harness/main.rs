@@ -5,6 +5,7 @@ mod azurite_credentials;
 mod bad_input;
 mod conformance;
 mod fixtures;
+mod hostile;
 mod leftovers;
 mod limits;
 mod memory;
