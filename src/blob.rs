@@ -3,6 +3,7 @@
 
 mod advice;
 mod block_id;
+mod checksum;
 mod failure;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;

@@ -43,7 +43,8 @@ pub enum Error {
     /// The backend asks for an authority that nobody named.
     #[error(
         "the plugin {plugin} wants to reach {authority}, which neither its description nor an \
-         attribute or a variable names, or which this host does not allow; it was not opened"
+         attribute or a variable names (for this machine's own addresses one of the latter has to), \
+         or which this host does not allow; it was not opened"
     )]
     Denied {
         /// The plugin's file.

@@ -141,9 +141,13 @@ impl Reach {
         description: &Description,
         given_by_user: &[&str],
     ) -> Result<Self, Error> {
-        let asked = parse_all(asked)?;
+        let asked = parse_all(plugin, asked)?;
         let (allowed, described, given_by_user) = match policy {
-            Authorities::AsAsked => (vec![], parse_all(&description.authorities)?, given_by_user),
+            Authorities::AsAsked => (
+                vec![],
+                parse_all(plugin, &description.authorities)?,
+                given_by_user,
+            ),
             Authorities::Only(allowed) => (allowed.clone(), vec![], &[][..]),
         };
         let is_covered =
@@ -180,8 +184,13 @@ impl Reach {
     }
 }
 
-fn parse_all(authorities: &[String]) -> Result<Vec<AuthorityPattern>, Error> {
-    let patterns = authorities.iter().map(|text| AuthorityPattern::parse(text));
+/// What a plugin asks for, which may be what the user wrote.
+fn parse_all(plugin: &str, authorities: &[String]) -> Result<Vec<AuthorityPattern>, Error> {
+    let patterns = authorities.iter().map(|text| {
+        let pattern = AuthorityPattern::parse(text);
+        pattern
+            .map_err(|error| Error::Other(format!("the plugin {plugin} cannot reach it: {error}")))
+    });
     patterns.collect()
 }
 

@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use super::failure::{Cause, Failure};
 use super::xml::{self, Listing};
-use super::{Blobs, BlockIds};
+use super::{Blobs, BlockIds, checksum};
 use crate::cache::layout::BlobKey;
 use crate::transport::{Body, Headers, Method, Request, Timeouts, Transport};
 
@@ -120,6 +120,7 @@ impl<T: Transport> Blobs<'_, T> {
             .push("content-type", "application/octet-stream");
         request.headers.push("x-ms-blob-type", "BlockBlob");
         condition.put_on(&mut request.headers);
+        checksum::put_on(&mut request.headers, &body);
         request.body = body;
         self.write(&request).await
     }
@@ -180,6 +181,7 @@ impl<T: Transport> Blobs<'_, T> {
         condition.put_on(&mut request.headers);
         let list = xml::block_list((0..count).map(|number| ids.id(number)));
         request.body = Body::Bytes(Rc::from(list.into_bytes()));
+        checksum::put_on(&mut request.headers, &request.body);
         self.write(&request).await
     }
 

@@ -45,7 +45,9 @@ pub(super) fn wait(cause: &Cause, attempt: &Attempt) -> Option<Duration> {
 fn may_pass(cause: &Cause) -> bool {
     match cause {
         Cause::Refused(refusal) => {
-            is_passing(refusal.status) || refusal.code == "ContainerBeingDeleted"
+            // What was sent arrived with a wrong byte, or it is on its way out.
+            is_passing(refusal.status)
+                || matches!(&*refusal.code, "Md5Mismatch" | "ContainerBeingDeleted")
         }
         Cause::Strange { status, .. } => is_passing(*status),
         // Whoever gives tokens was asked again already.

@@ -5,9 +5,11 @@ use std::time::{Duration, SystemTime};
 
 use super::advice::SentWith;
 use super::failure::{self, Cause, Failure, Refusal};
-use super::{Blobs, VERSION, retry, xml};
+use super::{Blobs, VERSION, checksum, retry, xml};
 use crate::credential::Generation;
-use crate::transport::{Event, Headers, Method, Request, Response, Timeouts, Transport};
+use crate::transport::{
+    Event, Headers, Method, Request, Response, Timeouts, Transport, TransportError,
+};
 
 /// What is read of an answer that is an error, at most; in bytes.
 const MAX_ERROR_BODY: usize = 64 * 1024;
@@ -17,6 +19,9 @@ const SLOWEST: u64 = 32 * 1024;
 
 /// How long a connection may take to stand.
 const CONNECT: Duration = Duration::from_secs(20);
+
+/// What is said of an answer that is not what the store's checksum says.
+const CHANGED: &str = "the bytes that arrived are not those of the answer's Content-MD5";
 
 /// Who sends these requests.
 const USER_AGENT: &str = concat!("build-cache-azblob/", env!("CARGO_PKG_VERSION"));
@@ -52,13 +57,13 @@ impl<T: Transport> Blobs<'_, T> {
         let mut tries = Tries::default();
         loop {
             let response = self.send_within(&mut tries, request, 200).await?;
-            match self.transport.collect(response.body, limit).await {
-                Ok(body) => return Ok(body),
-                Err(error) => {
-                    let cause = Cause::Transport(error);
-                    self.wait_after(&mut tries, request, cause).await?;
-                }
-            }
+            let error = match self.transport.collect(response.body, limit).await {
+                Ok(body) if checksum::fits(&response.headers, &body) => return Ok(body),
+                Ok(_) => TransportError::Broken(CHANGED.to_owned()),
+                Err(error) => error,
+            };
+            let cause = Cause::Transport(error);
+            self.wait_after(&mut tries, request, cause).await?;
         }
     }
 

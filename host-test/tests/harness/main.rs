@@ -9,6 +9,7 @@ mod credentials_program;
 mod credentials_renewal;
 mod credentials_world;
 mod fixtures;
+mod hostile;
 mod leftovers;
 mod limits;
 mod memory;
