@@ -90,6 +90,9 @@ struct Run {
 struct Results {
     quick: bool,
     processors: usize,
+    /// How many threads of anybody's wanted a processor in the minute before, on average; none
+    /// where the system does not tell.
+    load_before: Option<f64>,
     outcomes: Vec<Outcome>,
     timings: Vec<Timing>,
     verdicts: Vec<Verdict>,
@@ -141,6 +144,14 @@ fn measure_all(run: &Run) -> Result<()> {
         );
     }
 
+    let processors = std::thread::available_parallelism()?.get();
+    let load_before = load_average();
+    if let Some(load) = load_before.filter(|load| *load > processors as f64 / 2.0) {
+        println!(
+            "Others keep this machine busy: {load} threads want its {processors} processors. Times \
+             say little then, not even against each other."
+        );
+    }
     let mut store = Store::start()?;
     let mut timings = Vec::new();
     if is_wanted(LOADING) {
@@ -161,7 +172,8 @@ fn measure_all(run: &Run) -> Result<()> {
     let missed = verdicts.iter().filter(|verdict| !verdict.met).count();
     let results = Results {
         quick: run.quick,
-        processors: std::thread::available_parallelism()?.get(),
+        processors,
+        load_before,
         outcomes,
         timings,
         verdicts,
@@ -175,4 +187,10 @@ fn measure_all(run: &Run) -> Result<()> {
         "targets that are not met: {missed}"
     );
     Ok(())
+}
+
+/// Of the last minute, as Linux tells it.
+fn load_average() -> Option<f64> {
+    let text = std::fs::read_to_string("/proc/loadavg").ok()?;
+    text.split_whitespace().next()?.parse().ok()
 }

@@ -22,8 +22,8 @@ use crate::transport::Transport;
 const FEW: usize = 200;
 
 /// How many blobs a page has at most. Azure would give 5,000, but a page is
-/// held in memory, and these take half a megabyte.
-const PAGE: u32 = 1000;
+/// held in memory, and these take a quarter of a megabyte.
+const PAGE: u32 = 500;
 
 /// A page that tells of fewer layers than this was not worth it: reading it
 /// takes as long as asking for that many.
