@@ -56,7 +56,7 @@ impl AccountUrl {
         }
         Ok(Self {
             https,
-            authority: parse_authority(authority, if https { "443" } else { "80" })?,
+            authority: parse_authority(authority, if https { 443 } else { 80 })?,
             path: path.to_owned(),
         })
     }
@@ -85,8 +85,10 @@ impl AccountUrl {
     }
 }
 
+const NO_PORT: &str = "its port is no number from 1 to 65535";
+
 /// A host and perhaps a port, without the port that the scheme has anyway.
-fn parse_authority(text: &str, own_port: &str) -> Result<String, &'static str> {
+fn parse_authority(text: &str, own_port: u16) -> Result<String, &'static str> {
     // The colons of an IPv6 address stand in brackets.
     let after_host = text.rfind(']').unwrap_or(0);
     let (host, port) = match text[after_host..].find(':') {
@@ -126,10 +128,12 @@ fn parse_authority(text: &str, own_port: &str) -> Result<String, &'static str> {
     }
     match port {
         None => Ok(host),
-        Some(port) if port == own_port => Ok(host),
+        // As a number: clients take `0443` for 443.
         Some(port) => match port.parse::<u16>() {
-            Ok(1..) if port.bytes().all(|b| b.is_ascii_digit()) => Ok(format!("{host}:{port}")),
-            _ => Err("its port is no number from 1 to 65535"),
+            _ if !port.bytes().all(|b| b.is_ascii_digit()) => Err(NO_PORT),
+            Ok(port) if port == own_port => Ok(host),
+            Ok(port @ 1..) => Ok(format!("{host}:{port}")),
+            _ => Err(NO_PORT),
         },
     }
 }

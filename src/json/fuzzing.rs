@@ -21,7 +21,10 @@ pub fn json(data: &[u8]) {
         let theirs = serde_json::Deserializer::from_str(text).into_iter::<String>();
         assert_eq!(theirs.flatten().next().as_ref(), Some(&string));
     }
-    if let (Ok(number), true) = (Reader::new(text).integer(), ours.is_ok()) {
+    // `-0` is a whole number here and in Go, but not there.
+    if let (Ok(number), true) = (Reader::new(text).integer(), ours.is_ok())
+        && number != 0
+    {
         assert_eq!(serde_json::from_str::<i64>(text).ok(), Some(number));
     }
 

@@ -33,7 +33,20 @@ fn a_plugin_that_computes_and_asks_for_trifles_is_stopped_as_well() {
 #[test]
 fn every_instance_that_computes_lets_the_others_on() {
     run(async {
-        let spinning = (0..8).map(|_| import("spin", []));
+        let plugin = hostile().await;
+        let spin = async || {
+            let options = OpenOptions {
+                grants: Grants {
+                    compute_time: Duration::from_secs(4),
+                    ..tight()
+                },
+                ..OpenOptions::default()
+            };
+            let orders = orders("spin", "import", []);
+            let cache = plugin.open(&orders, options).await.expect("a cache");
+            cache.import().await.expect_err("an end")
+        };
+        let spinning = (0..4).map(|_| spin());
         for error in beside_others(futures::future::join_all(spinning)).await {
             assert_failed(&error, "was stopped");
         }
