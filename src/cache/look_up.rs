@@ -2,7 +2,7 @@
 //!
 //! One question a layer tells it, and many can be asked at once; that needs no
 //! permission but to read, and is all that a few layers take. A listing tells
-//! of a thousand layers in one request, but passes every other blob under the
+//! of hundreds of layers in one request, but passes every other blob under the
 //! same prefix as well, page after page. So where there are many layers the
 //! listing is begun, and goes on for as long as its pages are worth their time;
 //! what it leaves open is asked.
