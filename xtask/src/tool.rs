@@ -54,6 +54,7 @@ impl Tool {
         let _lock = project.lock()?;
         let package = format!("cargo-{}@{}", self.name, self.version);
         println!("building {package}, once, into target/tools");
+        let build = project.target("tools/build");
         let mut cargo = project.cargo();
         cargo
             // It runs for seconds: built quickly is better than built well.
@@ -61,7 +62,7 @@ impl Tool {
             .arg(project.target("tools"))
             .arg(&package)
             .env("CARGO_PROFILE_DEV_DEBUG", "0")
-            .env("CARGO_TARGET_DIR", project.target("tools/build"));
+            .env("CARGO_TARGET_DIR", &build);
         process::run(&mut cargo)
             .with_context(|| format!("cannot install cargo-{}, which takes a network", self.name))
     }
