@@ -2,6 +2,7 @@
 //! installed is taken; else it is built under `target/tools`.
 
 use std::env;
+use std::fs;
 use std::process::Command;
 
 use anyhow::{Context, Result};
@@ -63,7 +64,11 @@ impl Tool {
             .arg(&package)
             .env("CARGO_PROFILE_DEV_DEBUG", "0")
             .env("CARGO_TARGET_DIR", &build);
-        process::run(&mut cargo)
-            .with_context(|| format!("cannot install cargo-{}, which takes a network", self.name))
+        process::run(&mut cargo).with_context(|| {
+            format!("cannot install cargo-{}, which takes a network", self.name)
+        })?;
+        // Hundreds of megabytes that nobody needs again.
+        fs::remove_dir_all(&build)?;
+        Ok(())
     }
 }
