@@ -5,9 +5,8 @@
 //! user may write; `push`, `pull`, `check` and `inspect` are the commands; `session`
 //! gets them from attributes to an open cache, with `search` (where plugins
 //! lie), `secrets` (attributes that come from files) and `tools` (whose sign-in
-//! may be used); `verified` keeps
-//! damaged layers from being sent; `console` and `progress` show what happens,
-//! from the numbers in `tally`; `failure` decides on messages and exit codes.
+//! may be used); `console` and `progress` show what happens, from the numbers in
+//! `tally`; `failure` decides on messages and exit codes.
 
 mod args;
 mod check;
@@ -50,6 +49,10 @@ fn main() -> ExitCode {
     ExitCode::from(outcome.map_or_else(|error| failure::exit_code(&error), |()| 0))
 }
 
+/// How long work that is under way on other threads may take when the command
+/// has ended, or was stopped: nobody notices it.
+const LAST_WORK: Duration = Duration::from_millis(300);
+
 fn run(args: &Args, console: &Console) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -70,9 +73,9 @@ fn run(args: &Args, console: &Console) -> Result<()> {
         }
         Err(by.into())
     });
-    // A file that is being read or compressed by another thread keeps nobody
-    // waiting: what is not finished has no final name.
-    runtime.shutdown_background();
+    // What other threads are at may end, and what waits for them is dropped, so
+    // that no unfinished file stays behind. Nobody waits for them for long.
+    runtime.shutdown_timeout(LAST_WORK);
     outcome
 }
 

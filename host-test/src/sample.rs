@@ -35,9 +35,15 @@ impl Sample {
     /// A cache of one chain of layers, the first at the bottom, with sizes in
     /// bytes. No two calls give the same layers (but for empty ones).
     pub fn of_sizes(sizes: impl IntoIterator<Item = u64>) -> Self {
+        Self::seeded(random(), sizes)
+    }
+
+    /// The same for the same seed: two samples of one seed share the layers at
+    /// the bottom as long as their sizes are equal.
+    pub fn seeded(mut seed: u64, sizes: impl IntoIterator<Item = u64>) -> Self {
         let mut sample = Self::default();
         for size in sizes {
-            sample.push(size);
+            sample.push(size, splitmix(&mut seed));
         }
         sample.write_records();
         sample
@@ -52,14 +58,14 @@ impl Sample {
             },
             blobs: self.blobs.clone(),
         };
-        sample.push(size);
+        sample.push(size, random());
         sample.write_records();
         sample
     }
 
     /// Adds a layer on top.
-    fn push(&mut self, size: u64) {
-        let blob = Blob::random(size);
+    fn push(&mut self, size: u64, seed: u64) {
+        let blob = Blob::seeded(size, seed);
         let digest = blob.digest();
         let number = u32::try_from(self.manifest.layers.len()).unwrap_or(u32::MAX);
         self.manifest.layers.push(Layer {
@@ -127,8 +133,7 @@ impl Content for Sample {
 }
 
 impl Blob {
-    fn random(size: u64) -> Self {
-        let mut state = random();
+    fn seeded(size: u64, mut state: u64) -> Self {
         let length = PERIOD.min(usize::try_from(size).unwrap_or(PERIOD));
         let words = std::iter::repeat_with(|| splitmix(&mut state).to_le_bytes());
         let period = words.flatten().take(length).collect();
@@ -171,7 +176,7 @@ fn random() -> u64 {
 }
 
 /// The generator SplitMix64: quick, and good enough to tell bytes apart.
-fn splitmix(state: &mut u64) -> u64 {
+pub(crate) fn splitmix(state: &mut u64) -> u64 {
     *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
     let mut mixed = *state;
     mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);

@@ -10,7 +10,7 @@
 //! ```no_run
 //! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
 //! use std::sync::Arc;
-//! use build_cache_host::oci_layout::Layout;
+//! use build_cache_host::oci_layout::{Layout, VerifiedContent};
 //! use build_cache_host::{Grants, Host, HostOptions, OpenOptions};
 //!
 //! let layout = Layout::open("cache").await?;
@@ -18,7 +18,7 @@
 //! let plugin = Host::new(HostOptions::default())?.load("azblob.wasm").await?;
 //! let options = OpenOptions {
 //!     grants: Grants::from_environment(plugin.description()),
-//!     content: Some(Arc::new(layout.content())),
+//!     content: Some(Arc::new(VerifiedContent::new(layout, &manifest))),
 //!     ..OpenOptions::default()
 //! };
 //! let attributes = [("name".to_owned(), "app".to_owned())];

@@ -40,6 +40,23 @@ pub enum ManifestError {
     /// More layers than any cache has.
     #[error("it has {0} layers, more than the {max} that are read", max = Manifest::MAX_LAYERS)]
     TooManyLayers(usize),
+    /// A size that no store holds, or sizes that come to one.
+    #[error("layer {layer} makes the cache larger than {max} bytes, more than there is", max = Manifest::MAX_BYTES)]
+    TooLarge {
+        /// The layer with which the sum is too large.
+        layer: usize,
+    },
+    /// A media type that is none by its form.
+    #[error("layer {layer} has a media type of {length} bytes; it must have 1 to {max}", max = Manifest::MAX_MEDIA_TYPE_BYTES)]
+    MediaTypeLength {
+        /// The layer.
+        layer: usize,
+        /// In bytes.
+        length: usize,
+    },
+    /// More text in the records than any cache has.
+    #[error("its records have {0} bytes, more than the {max} that are read", max = Manifest::MAX_RECORDS_BYTES)]
+    RecordsTooLong(usize),
     /// A parent that is not there.
     #[error("layer {layer} lies on layer {parent}, but there are only {layers} layers")]
     NoSuchParent {
@@ -103,8 +120,24 @@ impl Manifest {
     /// keeps a hostile manifest from filling the memory.
     pub const MAX_LAYERS: usize = 100_000;
 
+    /// The most that all blobs together may have, each counted once, in bytes:
+    /// what BuildKit's own type for a size holds.
+    pub const MAX_BYTES: u64 = i64::MAX as u64;
+
+    /// The longest media type, in bytes: two names of 127 and a slash
+    /// ([RFC 6838](https://www.rfc-editor.org/rfc/rfc6838#section-4.2)).
+    pub const MAX_MEDIA_TYPE_BYTES: usize = 255;
+
+    /// The most text that the records may have, in bytes: as much as a backend
+    /// or a directory is read of.
+    pub const MAX_RECORDS_BYTES: usize = 64 << 20;
+
     /// Checks that every index points to something and nothing in a circle,
-    /// and that the records are BuildKit's.
+    /// that sizes and counts are such as a cache can have, and that the records
+    /// are BuildKit's.
+    ///
+    /// Digests need no check: they are parsed. A blob that stands there twice
+    /// must be described alike; twice on one parent does no harm.
     ///
     /// This is what any build host needs. What BuildKit needs beyond it,
     /// [`Self::validate_for_buildkit`] checks.
@@ -113,6 +146,10 @@ impl Manifest {
         if count > Self::MAX_LAYERS {
             return Err(ManifestError::TooManyLayers(count));
         }
+        if self.records.len() > Self::MAX_RECORDS_BYTES {
+            return Err(ManifestError::RecordsTooLong(self.records.len()));
+        }
+        let mut bytes = 0_u64;
         let mut seen: HashMap<&Digest, usize> = HashMap::with_capacity(count);
         for (index, layer) in self.layers.iter().enumerate() {
             if let Some(parent) = layer.parent
@@ -124,7 +161,20 @@ impl Manifest {
                     layers: count,
                 });
             }
+            let length = layer.media_type.len();
+            if !(1..=Self::MAX_MEDIA_TYPE_BYTES).contains(&length) {
+                return Err(ManifestError::MediaTypeLength {
+                    layer: index,
+                    length,
+                });
+            }
             let first = *seen.entry(&layer.blob).or_insert(index);
+            if first == index {
+                bytes = bytes.saturating_add(layer.size);
+                if bytes > Self::MAX_BYTES {
+                    return Err(ManifestError::TooLarge { layer: index });
+                }
+            }
             if !self.layers[first].describes_the_same_blob_as(layer) {
                 let blob = layer.blob.clone();
                 return Err(ManifestError::Contradiction {
@@ -280,9 +330,8 @@ pub(crate) mod tests {
     #[test]
     fn what_fails_a_build_is_refused_for_buildkit_alone() {
         type Spoil = fn(&mut Layer);
-        let cases: [(Spoil, &str); 4] = [
+        let cases: [(Spoil, &str); 3] = [
             (|layer| layer.size = 0, "have no bytes"),
-            (|layer| layer.media_type.clear(), "media type ``"),
             (
                 |layer| layer.media_type.push_str("+bogus"),
                 "+bogus`, which BuildKit takes for no layer",
@@ -303,8 +352,69 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn too_many_layers_are_refused() {
-        let layers = vec![layer("a", None); Manifest::MAX_LAYERS + 1];
-        assert!(error(&manifest(layers, "[]")).contains("100001 layers"));
+    fn as_many_layers_as_are_read_are_taken_and_no_more() {
+        let layers = |count| manifest(vec![layer("a", None); count], "[]");
+        layers(Manifest::MAX_LAYERS).validate().expect("a cache");
+        let message = error(&layers(Manifest::MAX_LAYERS + 1));
+        assert!(message.contains("100001 layers"), "{message}");
+    }
+
+    #[test]
+    fn sizes_that_no_store_holds_are_refused_also_as_a_sum() {
+        let sized = |sizes: &[u64]| {
+            let layers = sizes.iter().enumerate().map(|(number, size)| Layer {
+                size: *size,
+                ..layer(&format!("layer {number}"), None)
+            });
+            manifest(layers.collect(), "[]")
+        };
+        let half = Manifest::MAX_BYTES / 2;
+        sized(&[Manifest::MAX_BYTES]).validate().expect("just so");
+        sized(&[half, half]).validate().expect("just so");
+        for (sizes, culprit) in [
+            (&[1, u64::MAX][..], "layer 1"),
+            (&[Manifest::MAX_BYTES + 1], "layer 0"),
+            (&[half, half, 2], "layer 2"),
+        ] {
+            let message = error(&sized(sizes));
+            assert!(
+                message.contains(culprit) && message.contains("larger"),
+                "{message}"
+            );
+        }
+        // A blob on many parents is stored once, and counts once.
+        let mut twins = sized(&[Manifest::MAX_BYTES]);
+        twins.layers.push(twins.layers[0].clone());
+        twins.validate().expect("one blob");
+    }
+
+    #[test]
+    fn a_media_type_has_a_length_that_one_can_have() {
+        let typed = |length| Layer {
+            media_type: "m".repeat(length),
+            ..layer("a", None)
+        };
+        let longest = Manifest::MAX_MEDIA_TYPE_BYTES;
+        for (length, is_fine) in [(0, false), (1, true), (longest, true), (longest + 1, false)] {
+            let checked = manifest(vec![typed(length)], "[]").validate();
+            assert_eq!(checked.is_ok(), is_fine, "{length}: {checked:?}");
+        }
+    }
+
+    #[test]
+    fn records_longer_than_any_are_refused_before_they_are_read() {
+        let records = " ".repeat(Manifest::MAX_RECORDS_BYTES - 1);
+        let message = error(&manifest(vec![], &format!("{records}[]")));
+        assert!(message.contains("records have 67108865 bytes"), "{message}");
+        manifest(vec![], &format!("{}[]", &records[1..]))
+            .validate()
+            .expect("records");
+    }
+
+    #[test]
+    fn the_same_layer_twice_does_no_harm() {
+        let layers = vec![layer("a", None), layer("b", Some(0)), layer("b", Some(0))];
+        let twice = manifest(layers, r#"[{"layers":[{"layer":1},{"layer":2}]}]"#);
+        twice.validate_for_buildkit().expect("a cache");
     }
 }

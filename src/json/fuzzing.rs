@@ -1,6 +1,7 @@
 //! JSON of any kind: what is taken here is what `serde_json` takes.
 
 use serde::de::IgnoredAny;
+use serde_json::Value;
 
 use super::{Reader, write_string};
 
@@ -15,7 +16,8 @@ pub fn json(data: &[u8]) {
     match &ours {
         Ok(value) => assert!(text.contains(value) && theirs.is_ok(), "{theirs:?}"),
         Err(why) if why.ends_with("it is nested too deep") => {}
-        Err(why) => assert!(theirs.is_err(), "{why}"),
+        // Keys are decoded here, which only a `Value` has done there.
+        Err(why) => assert!(serde_json::from_str::<Value>(text).is_err(), "{why}"),
     }
     if let Ok(string) = Reader::new(text).string() {
         let theirs = serde_json::Deserializer::from_str(text).into_iter::<String>();

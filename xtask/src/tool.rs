@@ -2,6 +2,7 @@
 //! installed is taken; else it is built under `target/tools`.
 
 use std::env;
+use std::fs;
 use std::process::Command;
 
 use anyhow::{Context, Result};
@@ -54,6 +55,7 @@ impl Tool {
         let _lock = project.lock()?;
         let package = format!("cargo-{}@{}", self.name, self.version);
         println!("building {package}, once, into target/tools");
+        let build = project.target("tools/build");
         let mut cargo = project.cargo();
         cargo
             // It runs for seconds: built quickly is better than built well.
@@ -61,8 +63,12 @@ impl Tool {
             .arg(project.target("tools"))
             .arg(&package)
             .env("CARGO_PROFILE_DEV_DEBUG", "0")
-            .env("CARGO_TARGET_DIR", project.target("tools/build"));
-        process::run(&mut cargo)
-            .with_context(|| format!("cannot install cargo-{}, which takes a network", self.name))
+            .env("CARGO_TARGET_DIR", &build);
+        process::run(&mut cargo).with_context(|| {
+            format!("cannot install cargo-{}, which takes a network", self.name)
+        })?;
+        // Hundreds of megabytes that nobody needs again.
+        fs::remove_dir_all(&build)?;
+        Ok(())
     }
 }

@@ -149,6 +149,57 @@ fn a_layer_that_the_store_spoiled_gets_no_name() {
 }
 
 #[test]
+fn a_layer_that_was_damaged_on_the_way_is_fetched_once_more() {
+    let world = World::new();
+    let dir = world.path("cache");
+    world.push(&buildkit("local-max"), "name=app");
+    let layer = layers(&buildkit("local-max")).swap_remove(0);
+    let corrupt = Fault::new(Action::Corrupt { at: 5 }).on(OperationKind::GetBlob);
+    let corrupt = corrupt.key(key_of(&layer)).times(1);
+    world.store.faults().push(corrupt);
+
+    let pulled = world.pull(&dir, "name=app");
+    assert_eq!(
+        (&pulled["layers_fetched"], &pulled["layers_lost"]),
+        (&10.into(), &0.into())
+    );
+    let warnings = pulled["warnings"].to_string();
+    let name = layer.file_name().expect("a name").to_str().expect("text");
+    assert!(
+        warnings.contains(name) && warnings.contains("once more"),
+        "{warnings}"
+    );
+    assert!(layers(&dir).iter().all(|layer| layer.exists()));
+}
+
+#[test]
+fn strict_makes_what_the_store_lost_or_spoiled_an_error_and_leaves_the_tags() {
+    let world = World::new();
+    let dir = world.path("cache");
+    world.push(&buildkit("local-max"), "name=app");
+    let layer = layers(&buildkit("local-max")).swap_remove(0);
+    let name = layer.file_name().expect("a name").to_str().expect("text");
+    let from = world.cache("name=app");
+    let pull = || world.run(&["pull", "--strict", "--from", &from, text(&dir)]);
+    std::fs::create_dir(&dir).expect("a folder");
+    std::fs::write(dir.join("index.json"), r#"{"manifests":[]}"#).expect("an index");
+    let before = std::fs::read(dir.join("index.json")).expect("an index");
+
+    let mut bytes = std::fs::read(&layer).expect("a layer");
+    bytes[0] ^= 1;
+    let put = world.store.put_blob(CONTAINER, &key_of(&layer), &bytes);
+    put.expect("stored");
+    pull().failed(1, &["--strict", "damaged", name, "once more"]);
+    let deleted = world.store.delete_blob(CONTAINER, &key_of(&layer));
+    assert!(deleted.expect("the store"));
+    pull().failed(1, &["--strict", "no longer has the layer", name]);
+    assert_eq!(
+        std::fs::read(dir.join("index.json")).expect("an index"),
+        before
+    );
+}
+
+#[test]
 fn a_manifest_that_is_none_is_an_error_that_names_it() {
     let world = World::new();
     world.push(&buildkit("local-max"), "name=good");

@@ -88,6 +88,11 @@ impl Fault {
         self
     }
 
+    /// What it does.
+    pub fn action(&self) -> &Action {
+        &self.action
+    }
+
     fn is_about(&self, operation: OperationKind, key: &str) -> bool {
         self.operation.is_none_or(|on| on == operation)
             && self.key.as_ref().is_none_or(|part| key.contains(part))
