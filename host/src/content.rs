@@ -14,7 +14,7 @@ use crate::oci_layout::open_regular;
 
 /// How many bytes a stream gives at once: enough that the cost of a step does
 /// not show, little enough that many streams at once fit in memory.
-const CHUNK_BYTES: u64 = 1 << 20;
+const CHUNK_BYTES: u64 = 1 << 19;
 
 /// Where a backend's layers come from. A build tool implements it to lend its
 /// own store.
