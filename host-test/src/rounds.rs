@@ -363,6 +363,10 @@ impl fmt::Display for Tally {
 impl fmt::Display for FailedRound {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { seed, failure } = self;
-        write!(f, "seed {seed}: {failure}")
+        let plan = Plan::draw(*seed);
+        let script = |faults: &[Fault]| serde_json::to_string(faults).unwrap_or_default();
+        writeln!(f, "seed {seed}: {failure}")?;
+        writeln!(f, "  while it pushed: {}", script(&plan.push_faults))?;
+        write!(f, "  while it pulled: {}", script(&plan.pull_faults))
     }
 }

@@ -19,6 +19,7 @@ use crate::faults::Faults;
 use crate::names::{BlobKey, ContainerName};
 use crate::operations::Call;
 use crate::plain;
+use crate::plan::Instead;
 use crate::refusal::Refusal;
 use crate::request::{Operation, Route};
 use crate::stats::{Counters, InFlight};
@@ -110,7 +111,9 @@ impl Service {
         if plan.lose_answer {
             return Err(Broken);
         }
-        put_service_headers(&mut answer, &parts, &request_id, now);
+        if !matches!(plan.instead, Some(Instead::ProxyPage { .. })) {
+            put_service_headers(&mut answer, &parts, &request_id, now);
+        }
         Ok(answer.into_response(&plan, in_flight, self.store.blocks()))
     }
 
@@ -199,7 +202,7 @@ fn skewed(now: SystemTime, seconds: i64) -> SystemTime {
     shifted.unwrap_or(now)
 }
 
-/// What stands on every answer.
+/// What stands on every answer of the service, by which a client tells it from that of a proxy.
 fn put_service_headers(answer: &mut Answer, parts: &Parts, request_id: &str, now: SystemTime) {
     answer.set(SERVER, concat!("blob-store/", env!("CARGO_PKG_VERSION")));
     answer.set(DATE, httpdate::fmt_http_date(now));

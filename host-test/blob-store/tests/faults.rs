@@ -50,6 +50,13 @@ async fn a_proxy_may_answer_with_a_page() {
         ),
         (502, "text/html")
     );
+    // It is nothing that the service said.
+    assert!(
+        answer
+            .headers()
+            .keys()
+            .all(|name| !name.as_str().starts_with("x-ms-"))
+    );
     assert!(answer.text().await.unwrap().contains("<html>"));
 }
 
