@@ -4,11 +4,14 @@
 mod azurite_credentials;
 mod bad_input;
 mod conformance;
+mod faults;
 mod fixtures;
 mod hostile;
+mod kills;
 mod leftovers;
 mod limits;
 mod memory;
+mod patience;
 mod refused_components;
 mod requests;
 mod retries;

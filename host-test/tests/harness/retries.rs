@@ -91,6 +91,49 @@ fn a_block_that_breaks_off_is_sent_again_alone() {
 }
 
 #[test]
+fn many_faults_cost_a_block_each_and_no_layer_begins_anew() {
+    const LAYERS: [u64; 3] = [20 * BLOCK, 7 * BLOCK + 5, BLOCK];
+    run(async {
+        let actions = [
+            Action::CutRequest { after: BLOCK / 2 },
+            Action::CutAfterRequest,
+            Action::LoseAnswer,
+            Action::refuse_with(503, "ServerBusy"),
+            Action::ProxyPage { status: 502 },
+        ];
+        let store = blob_store();
+        let subject = azblob_on(&store)
+            .await
+            .with("block_size", &BLOCK.to_string());
+        for (skip, action) in actions.into_iter().enumerate() {
+            let fault = Fault::new(action).on(OperationKind::PutBlock);
+            store
+                .faults()
+                .push(fault.skip(skip as u64).every(6).times(3));
+        }
+        let sample = Sample::of_sizes(LAYERS);
+        let cache = subject.open(&["app"], sample.clone()).await.expect("open");
+        store.reset_stats();
+        let summary = cache.export(&sample.manifest).await.expect("an export");
+
+        let stats = store.stats();
+        let again = stats.bytes_in - sample.size();
+        println!(
+            "{} faults, {again} bytes of {} sent again",
+            stats.faulted,
+            sample.size()
+        );
+        assert!(
+            stats.faulted >= 10 && u64::from(summary.retries) == stats.faulted,
+            "{stats:?}"
+        );
+        // Beside the blocks there are two lists of them and a manifest.
+        assert!(again <= stats.faulted * BLOCK + 10_000, "{stats:?}");
+        check_holds(&cache, &sample.manifest).await.expect("whole");
+    });
+}
+
+#[test]
 fn a_request_is_sent_again_whichever_it_was_and_however_it_failed() {
     use OperationKind::{GetBlob, GetBlobProperties, PutBlob, PutBlock, PutBlockList};
     let failures = [
@@ -166,6 +209,50 @@ fn a_range_that_breaks_off_is_taken_up_where_it_broke() {
         assert_eq!(stats.of(OperationKind::GetBlob), 4 + 3);
         // What was in flight when a connection broke may have gone twice.
         assert!(stats.bytes_out <= size + 3 * 2 * BLOCK, "{stats:?}");
+    });
+}
+
+#[test]
+fn a_download_that_breaks_ten_times_costs_less_than_a_layer_more() {
+    run(async {
+        let size = 64 * BLOCK;
+        let sample = Sample::of_sizes([size]);
+        let cut = Fault::new(Action::CutResponse { after: BLOCK });
+        let (store, subject) = faulty(cut.on(OperationKind::GetBlob).every(2).times(10)).await;
+        subject.store("app", &sample).await.expect("an export");
+        store.reset_stats();
+        fetch(&subject, &sample).await.expect("a layer");
+
+        let stats = store.stats();
+        let again = stats.bytes_out - size;
+        println!(
+            "{} faults, {again} bytes of {size} read again",
+            stats.faulted
+        );
+        assert_eq!(stats.of(OperationKind::GetBlob), 16 + stats.faulted);
+        // What had arrived is not asked for again; what was under way may be.
+        assert!(stats.faulted == 10 && again <= 10 * BLOCK, "{stats:?}");
+    });
+}
+
+#[test]
+fn a_manifest_with_another_digit_is_noticed_in_both_directions() {
+    run(async {
+        let written = Fault::new(Action::CorruptRequest { at: 40 }).on(OperationKind::PutBlob);
+        let (store, subject) = faulty(written.key("manifests/").times(2)).await;
+        let sample = Sample::of_sizes([100, 200]);
+        let (summary, events) = export(&subject, &sample).await;
+        assert_eq!(summary.retries, 2);
+        assert!(format!("{events:?}").contains("Md5Mismatch"), "{events:?}");
+
+        let read = Fault::new(Action::Corrupt { at: 40 }).on(OperationKind::GetBlob);
+        store.faults().push(read.key("manifests/").times(2));
+        let opened = subject.open_and_hear(&["app"], Sample::default()).await;
+        let (cache, heard) = opened.expect("open");
+        let loaded = load(&cache).await.expect("a cache");
+        assert_eq!(loaded.manifest, sample.manifest);
+        let events = heard.events();
+        assert!(format!("{events:?}").contains("Content-MD5"), "{events:?}");
     });
 }
 
