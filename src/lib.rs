@@ -99,7 +99,7 @@ impl backend::GuestCache for OpenCache {
         &self,
         manifest: backend::Manifest,
     ) -> Result<backend::ExportSummary, backend::Error> {
-        let summary = self.0.export(&manifest_from(manifest)?).await?;
+        let summary = self.0.export(manifest_from(manifest)?).await?;
         Ok(backend::ExportSummary {
             layers_stored: summary.layers_stored,
             layers_reused: summary.layers_reused,

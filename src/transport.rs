@@ -205,7 +205,7 @@ pub(crate) struct Timeouts {
 #[derive(Debug, Clone)]
 pub(crate) enum Body {
     Empty,
-    Bytes(Rc<[u8]>),
+    Bytes(Rc<Vec<u8>>),
     /// Bytes of a layer that the host holds; they never enter our memory.
     Layer {
         digest: Digest,

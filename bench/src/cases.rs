@@ -2,7 +2,7 @@
 
 use bench_contest::Work;
 
-use crate::plan::Contestant::{BuildkitModel, ObjectStore, Opendal, Ours};
+use crate::plan::Contestant::{BuildkitModel, ObjectStore, Opendal, Ours, OursBytesAlone};
 use crate::plan::{Case, Contestant, Extent, capped, late};
 
 const KIB: u64 = 1 << 10;
@@ -44,7 +44,7 @@ fn base(extent: Extent) -> Case {
 
 /// The same layers, back into files. There is no model of it: the exporter does not pull.
 fn pull(push: &Case, name: &'static str) -> Case {
-    let mut contestants = vec![Ours];
+    let mut contestants = vec![Ours, OursBytesAlone];
     contestants.extend(Contestant::PEERS);
     contestants.extend(Contestant::HASHING_PEERS);
     Case {

@@ -3,15 +3,23 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use anyhow::{Context, Result, bail, ensure};
-use bench_contest::{Limits, Meter, Place, Report, Set, Task, Work, destination};
+use anyhow::{Context, Result, ensure};
+use bench_contest::{Limits, Meter, Place, Pulled, Report, Set, Task, Work, destination};
 use build_cache_host::{
     Cache, DirContent, Fetch, FetchOptions, Host, HostOptions, Layer, Manifest, OpenOptions, Plugin,
 };
+use bytes::Bytes;
 use futures::stream::{self, StreamExt as _, TryStreamExt as _};
+use tokio::sync::mpsc;
 
 /// As many layers are open at a time as in the command.
 const LAYERS_AT_ONCE: usize = 32;
+
+/// A range of a large layer, in bytes, where [`Fetch`] does not choose it; the native clients'.
+const RANGE_BYTES: u64 = 8 << 20;
+
+/// Ranges that wait for the file that they are written to, as with the native clients.
+const WRITE_BEHIND: usize = 4;
 
 /// What the component and the host do at once by default, for the peers to have the same.
 pub const LIMITS: Limits = Limits {
@@ -35,7 +43,8 @@ pub async fn perform(task: &Task, plugin: &Path, compiled: &Path) -> Result<Repo
         Work::Push => {
             cache.export(&manifest).await?;
         }
-        Work::Pull { .. } => pull(&cache).await?,
+        Work::Pull { verify: true } => pull(&cache).await?,
+        Work::Pull { verify: false } => pull_bytes_alone(&cache).await?,
         Work::Import => {
             let names = import(&cache).await?.len();
             ensure!(names == task.names.len(), "only {names} names were found");
@@ -91,17 +100,16 @@ async fn import(cache: &Cache) -> Result<Vec<Manifest>> {
     whole.collect()
 }
 
+/// As the command does it.
 async fn pull(cache: &Cache) -> Result<()> {
-    let Some(manifest) = import(cache).await?.pop() else {
-        bail!("the store has no such cache");
-    };
+    let manifest = import_one(cache).await?;
     let fetch = Fetch::new(cache.clone(), FetchOptions::default());
     stream::iter(manifest.layers)
         .map(|layer| {
             let fetch = fetch.clone();
             async move {
                 let path = Path::new("a file without a name");
-                let file = destination()?;
+                let file = destination(layer.size)?;
                 let fetched = fetch.layer(&layer.blob, layer.size, file, path, &|_| ());
                 fetched.await.with_context(|| layer.blob.to_string())
             }
@@ -109,6 +117,56 @@ async fn pull(cache: &Cache) -> Result<()> {
         .buffer_unordered(LAYERS_AT_ONCE)
         .try_collect()
         .await
+}
+
+async fn import_one(cache: &Cache) -> Result<Manifest> {
+    let manifest = import(cache).await?.pop();
+    manifest.context("the store has no such cache")
+}
+
+/// As a build tool may do it that checks digests elsewhere: the layers' bytes in their order, read
+/// as the native clients read them, and written as they write.
+async fn pull_bytes_alone(cache: &Cache) -> Result<()> {
+    let manifest = import_one(cache).await?;
+    stream::iter(manifest.layers)
+        .map(|layer| read_layer(cache, layer))
+        .buffer_unordered(LIMITS.transfers)
+        .try_collect()
+        .await
+}
+
+async fn read_layer(cache: &Cache, layer: Layer) -> Result<()> {
+    let (sender, mut receiver) = mpsc::channel::<Vec<Bytes>>(WRITE_BEHIND);
+    let size = layer.size;
+    let asked_for = bench_contest::Layer {
+        digest: layer.blob.to_string(),
+        size,
+    };
+    let writing = tokio::task::spawn_blocking(move || {
+        let mut pulled = Pulled::new(size, false)?;
+        while let Some(chunks) = receiver.blocking_recv() {
+            chunks.iter().try_for_each(|chunk| pulled.push(chunk))?;
+        }
+        pulled.finish(&asked_for)
+    });
+    let mut ranges = stream::iter((0..size).step_by(RANGE_BYTES as usize))
+        .map(|offset| {
+            let (cache, blob) = (cache.clone(), layer.blob.clone());
+            tokio::spawn(async move {
+                let chunks = cache.read(&blob, offset, Some(RANGE_BYTES.min(size - offset)));
+                let chunks = chunks.await?.context("the store has no such layer")?;
+                Ok::<Vec<Bytes>, anyhow::Error>(chunks.try_collect().await?)
+            })
+        })
+        .buffered(LIMITS.transfers);
+    while let Some(chunks) = ranges.next().await {
+        // Where the writer is gone, it tells why.
+        if sender.send(chunks??).await.is_err() {
+            break;
+        }
+    }
+    drop(sender);
+    writing.await?
 }
 
 fn manifest(set: &Set) -> Result<Manifest> {

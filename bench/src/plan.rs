@@ -23,6 +23,8 @@ pub enum Extent {
 pub enum Contestant {
     /// The host with the component. It always compares digests.
     Ours,
+    /// The same, for a build tool that pulls layers' bytes and compares digests itself.
+    OursBytesAlone,
     /// `object_store`, without a look at digests.
     ObjectStore,
     /// `object_store`, hashing what it pulls.
@@ -35,7 +37,9 @@ pub enum Contestant {
     BuildkitModel,
 }
 
-use Contestant::{BuildkitModel, ObjectStore, ObjectStoreHashing, Opendal, OpendalHashing, Ours};
+use Contestant::{
+    BuildkitModel, ObjectStore, ObjectStoreHashing, Opendal, OpendalHashing, Ours, OursBytesAlone,
+};
 
 impl Contestant {
     /// The native clients, doing no more than ours.
@@ -43,10 +47,16 @@ impl Contestant {
     /// The native clients, comparing digests as ours does.
     pub const HASHING_PEERS: [Self; 2] = [ObjectStoreHashing, OpendalHashing];
 
+    /// Whether it compares the digests of what it pulls.
+    pub fn checks_digests(self) -> bool {
+        !Self::PEERS.contains(&self) && self != OursBytesAlone
+    }
+
     /// As the table has it.
     pub fn name(self) -> &'static str {
         match self {
             Ours => "ours",
+            OursBytesAlone => "ours, bytes alone",
             ObjectStore => "object_store",
             ObjectStoreHashing => "object_store+sha256",
             Opendal => "opendal",

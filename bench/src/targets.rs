@@ -4,7 +4,8 @@ use serde::Serialize;
 
 use crate::loading::{self, Timing};
 use crate::measure::Outcome;
-use crate::plan::Contestant::{self, BuildkitModel, Ours};
+use crate::ours::LIMITS;
+use crate::plan::Contestant::{self, BuildkitModel, Ours, OursBytesAlone};
 use crate::plan::{CAP, capped, late};
 use crate::store::Distance;
 
@@ -111,16 +112,18 @@ impl Found<'_> {
         measured.map(of).min_by(f64::total_cmp)
     }
 
-    /// How our speed compares with the faster peer's.
-    fn speed(&self, case: &str, at: Distance, peers: [Contestant; 2]) -> Option<f64> {
+    /// How the speed of one of ours compares with the faster peer's.
+    fn speed(&self, case: &str, at: Distance, rivals: &Rivals) -> Option<f64> {
         let seconds = |outcome: &Outcome| outcome.seconds.median;
-        Some(self.least(case, at, peers, seconds)? / seconds(self.ours(case, at)?))
+        let ours = self.outcome(case, at, rivals.ours)?;
+        Some(self.least(case, at, rivals.peers, seconds)? / seconds(ours))
     }
 
-    /// How our processor time compares with the thriftier peer's.
-    fn cpu(&self, case: &str, at: Distance, peers: [Contestant; 2]) -> Option<f64> {
+    /// How the processor time of one of ours compares with the thriftier peer's.
+    fn cpu(&self, case: &str, at: Distance, rivals: &Rivals) -> Option<f64> {
         let seconds = |outcome: &Outcome| outcome.cpu_seconds.median;
-        Some(seconds(self.ours(case, at)?) / self.least(case, at, peers, seconds)?)
+        let ours = self.outcome(case, at, rivals.ours)?;
+        Some(seconds(ours) / self.least(case, at, rivals.peers, seconds)?)
     }
 
     /// How much longer the model takes.
@@ -131,14 +134,14 @@ impl Found<'_> {
 
     fn bulk(&self) -> Vec<Verdict> {
         let mut verdicts = Vec::new();
-        for (case, peers, against) in against() {
-            let case = format!("bulk-{case}");
-            let speed = self.speed(&case, late(0), peers).map(|figure| {
-                let what = format!("{case}, no added latency: speed against {against}");
+        for rivals in RIVALS {
+            let (case, against) = (format!("bulk-{}", rivals.work), rivals.what);
+            let speed = self.speed(&case, late(0), &rivals).map(|figure| {
+                let what = format!("{case}, no added latency: speed, {against}");
                 Verdict::new(what, figure, "×", Bound::AtLeast(0.9))
             });
-            let cpu = self.cpu(&case, late(0), peers).map(|figure| {
-                let what = format!("{case}, no added latency: processor time against {against}");
+            let cpu = self.cpu(&case, late(0), &rivals).map(|figure| {
+                let what = format!("{case}, no added latency: processor time, {against}");
                 Verdict::new(what, figure, "×", Bound::AtMost(1.3))
             });
             verdicts.extend(speed.into_iter().chain(cpu));
@@ -149,8 +152,8 @@ impl Found<'_> {
     fn capped(&self) -> Vec<Verdict> {
         let share = |case| {
             let ours = self.ours(case, capped(0))?;
-            let allowed = (CAP * ours.max_in_flight) as f64;
-            let connections = ours.max_in_flight;
+            let connections = LIMITS.transfers;
+            let allowed = (CAP * connections as u64) as f64;
             let what = format!("{case}, 60 MB/s a connection: share of what {connections} allow");
             let figure = ours.bytes_per_second()? / allowed;
             Some(Verdict::new(what, figure, "×", Bound::AtLeast(0.9)))
@@ -169,10 +172,10 @@ impl Found<'_> {
                 let what = format!("many-push, {latency} ms: speed against BuildKit's model");
                 Verdict::new(what, figure, "×", Bound::AtLeast(20.0))
             }));
-            for (case, peers, against) in against() {
-                let case = format!("many-{case}");
-                verdicts.extend(self.speed(&case, at, peers).map(|figure| {
-                    let what = format!("{case}, {latency} ms: speed against {against}");
+            for rivals in RIVALS {
+                let (case, against) = (format!("many-{}", rivals.work), rivals.what);
+                verdicts.extend(self.speed(&case, at, &rivals).map(|figure| {
+                    let what = format!("{case}, {latency} ms: speed, {against}");
                     Verdict::new(what, figure, "×", Bound::AtLeast(0.95))
                 }));
             }
@@ -242,22 +245,42 @@ impl Found<'_> {
     }
 }
 
-/// With whom a push, and a pull, is compared.
-fn against() -> [(&'static str, [Contestant; 2], &'static str); 3] {
-    [
-        ("push", Contestant::PEERS, "the better peer"),
-        (
-            "pull",
-            Contestant::PEERS,
-            "the better peer, which checks no digest",
-        ),
-        (
-            "pull",
-            Contestant::HASHING_PEERS,
-            "the better peer that checks digests",
-        ),
-    ]
+/// Who is compared with whom.
+struct Rivals {
+    /// The second half of a case's name.
+    work: &'static str,
+    ours: Contestant,
+    peers: [Contestant; 2],
+    what: &'static str,
 }
+
+/// A pull is compared like with like, and the whole of it with those that do less.
+const RIVALS: [Rivals; 4] = [
+    Rivals {
+        work: "push",
+        ours: Ours,
+        peers: Contestant::PEERS,
+        what: "against the better peer",
+    },
+    Rivals {
+        work: "pull",
+        ours: Ours,
+        peers: Contestant::HASHING_PEERS,
+        what: "all check digests",
+    },
+    Rivals {
+        work: "pull",
+        ours: OursBytesAlone,
+        peers: Contestant::PEERS,
+        what: "nobody checks digests",
+    },
+    Rivals {
+        work: "pull",
+        ours: Ours,
+        peers: Contestant::PEERS,
+        what: "only ours checks digests",
+    },
+];
 
 #[cfg(test)]
 mod tests {
@@ -310,6 +333,7 @@ mod tests {
         let at = late(0);
         let outcomes = [
             outcome("bulk-pull", at, Ours, 1.0),
+            outcome("bulk-pull", at, OursBytesAlone, 0.8 / 0.9),
             outcome("bulk-pull", at, Contestant::Opendal, 0.8),
             outcome("bulk-pull", at, Contestant::OpendalHashing, 1.2),
         ];
@@ -318,7 +342,7 @@ mod tests {
             .filter(|verdict| verdict.what.contains("speed"))
             .map(|verdict| (verdict.figure, verdict.met))
             .collect();
-        assert_eq!(speeds, [(0.8, false), (1.2, true)]);
+        assert_eq!(speeds, [(1.2, true), (0.9, true), (0.8, false)]);
     }
 
     #[test]

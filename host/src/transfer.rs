@@ -1,26 +1,28 @@
 //! Fetching layers into files: in ranges side by side, taken up again where
 //! they broke off, and compared with their digest before anybody uses them.
 
+mod file;
+
 use std::fs::File;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
-use std::sync::mpsc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use bytes::Bytes;
 use futures::stream::{self, StreamExt, TryStreamExt};
-use sha2::{Digest as _, Sha256};
 use tokio::sync::Semaphore;
-use tokio::task::spawn_blocking;
 
 use crate::{Cache, Digest, Error};
+use file::{LargeFile, Sink, SmallFile, Target};
 
 /// How layers are fetched.
 #[derive(Debug, Clone, Copy)]
 pub struct FetchOptions {
     /// How many ranges are fetched at once, over all layers.
     pub parallelism: usize,
-    /// The length of a range, in bytes. A smaller layer is one range.
+    /// The length of a range, in bytes. A smaller layer is one range; towards
+    /// the end of a larger one that is fetched alone, ranges get shorter, so
+    /// that all of them end at about the same time.
     pub range_bytes: u64,
     /// How often a range is taken up again without a byte gained in between.
     /// The plugin's own retries of a request come before.
@@ -37,11 +39,28 @@ impl Default for FetchOptions {
     }
 }
 
+impl FetchOptions {
+    /// How long the next range of a layer is of which so much is `left`. While
+    /// there are other layers, they take the connections that become free.
+    fn next_range(&self, left: u64, is_alone: bool) -> u64 {
+        let longest = self.range_bytes.max(1);
+        let length = if is_alone {
+            let share = left / (2 * self.parallelism.max(1) as u64);
+            share.clamp(SHORTEST_RANGE.min(longest), longest)
+        } else {
+            longest
+        };
+        length.min(left)
+    }
+}
+
 /// Before a broken range is taken up again; doubled each time nothing is
 /// gained.
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
 /// How much is gathered before it is written, in bytes.
 const WRITE_BYTES: usize = 1 << 20;
+/// Towards the end ranges do not get shorter than this, in bytes.
+const SHORTEST_RANGE: u64 = 1 << 20;
 
 /// Fetches the layers of one cache. Cheap to clone; clones share the limit on
 /// what is fetched at once.
@@ -50,13 +69,8 @@ pub struct Fetch {
     cache: Cache,
     options: FetchOptions,
     ranges: Arc<Semaphore>,
-}
-
-/// A file that a layer is fetched into.
-#[derive(Clone)]
-struct Target {
-    file: Arc<File>,
-    path: Arc<PathBuf>,
+    /// How many layers are being fetched.
+    layers: Arc<AtomicUsize>,
 }
 
 impl Fetch {
@@ -66,6 +80,7 @@ impl Fetch {
             cache,
             options,
             ranges: Arc::new(Semaphore::new(options.parallelism.max(1))),
+            layers: Arc::default(),
         }
     }
 
@@ -83,15 +98,12 @@ impl Fetch {
         path: &Path,
         on_bytes: &(dyn Fn(u64) + Sync),
     ) -> Result<(), Error> {
-        let target = Target {
-            file: Arc::new(file),
-            path: Arc::new(path.to_owned()),
-        };
-        let step = self.options.range_bytes.max(1);
-        let found = if size <= step {
-            self.in_one_range(blob, size, &target, on_bytes).await?
+        let target = Target::new(file, path);
+        let _under_way = UnderWay::begin(&self.layers);
+        let found = if size <= self.options.range_bytes.max(1) {
+            self.in_one_range(blob, size, target, on_bytes).await?
         } else {
-            self.in_ranges(blob, size, step, &target, on_bytes).await?
+            self.in_ranges(blob, size, &target, on_bytes).await?
         };
         if found == *blob {
             Ok(())
@@ -103,70 +115,53 @@ impl Fetch {
         }
     }
 
-    /// Fetches a small layer, hashed on its way to the file.
+    /// Fetches a small layer.
     async fn in_one_range(
         &self,
         blob: &Digest,
         size: u64,
-        target: &Target,
+        target: Target,
         on_bytes: &(dyn Fn(u64) + Sync),
     ) -> Result<Digest, Error> {
-        let mut sink = Sink {
-            target,
-            hasher: Some(Sha256::new()),
-        };
+        let mut file = SmallFile::new(target);
         let permit = self.ranges.acquire().await;
         if size > 0 {
+            let mut sink = Sink::Small(&mut file);
             self.range(blob, 0..size, &mut sink, on_bytes).await?;
         }
         drop(permit);
-        Ok(Digest::from_hash(
-            sink.hasher.unwrap_or_default().finalize().into(),
-        ))
+        Ok(file.finish())
     }
 
-    /// Fetches a large layer in ranges side by side, and hashes what is there
-    /// in its order.
+    /// Fetches a large layer in ranges side by side.
     async fn in_ranges(
         &self,
         blob: &Digest,
         size: u64,
-        step: u64,
         target: &Target,
         on_bytes: &(dyn Fn(u64) + Sync),
     ) -> Result<Digest, Error> {
-        let ranges = (0..size.div_ceil(step)).map(|n| (n, n * step..size.min((n + 1) * step)));
-
-        let (done, finished) = mpsc::channel();
-        let hash = spawn_blocking({
-            let target = target.clone();
-            move || hash_in_order(&target, size, step, &finished)
+        let file = LargeFile::start(target, size);
+        let mut at = 0;
+        // Each is cut when it is its turn.
+        let ranges = std::iter::from_fn(|| {
+            let start = at;
+            let is_alone = self.layers.load(Ordering::Relaxed) == 1;
+            at += self.options.next_range(size - start, is_alone);
+            (start < size).then_some(start..at)
         });
-        let fetched: Result<(), Error> = stream::iter(ranges)
-            .map(|(number, range)| {
-                let done = done.clone();
-                let mut sink = Sink {
-                    target,
-                    hasher: None,
-                };
-                async move {
-                    let permit = self.ranges.acquire().await;
-                    self.range(blob, range, &mut sink, on_bytes).await?;
-                    drop(permit);
-                    // The hasher is gone only where it has failed.
-                    let _ = done.send(number);
-                    Ok(())
-                }
+        let fetched = stream::iter(ranges)
+            .map(|range| async {
+                let permit = self.ranges.acquire().await;
+                let mut sink = Sink::Large(&file);
+                self.range(blob, range, &mut sink, on_bytes).await?;
+                drop(permit);
+                Ok(())
             })
             .buffer_unordered(self.options.parallelism.max(1))
             .try_collect::<()>()
             .await;
-        drop(done);
-        let hash = hash
-            .await
-            .map_err(|error| Error::Other(error.to_string()))?;
-        fetched?;
-        hash
+        file.finish(fetched).await
     }
 
     /// Fetches one range, however often the way breaks, as long as it gains.
@@ -224,7 +219,7 @@ impl Fetch {
             }
             let ended = !matches!(chunk, Some(Ok(_)));
             if gathered_bytes >= WRITE_BYTES || (ended && gathered_bytes > 0) {
-                sink.write(std::mem::take(&mut gathered), *at).await?;
+                sink.write(*at, std::mem::take(&mut gathered)).await?;
                 *at += gathered_bytes as u64;
                 on_bytes(gathered_bytes as u64);
                 gathered_bytes = 0;
@@ -246,108 +241,51 @@ impl Fetch {
     }
 }
 
-impl Target {
-    fn error(&self, action: &'static str) -> impl FnOnce(std::io::Error) -> Error {
-        let path = PathBuf::clone(&self.path);
-        move |source| Error::File {
-            action,
-            path,
-            source,
-        }
+/// Counts a layer for as long as it is being fetched.
+struct UnderWay<'a>(&'a AtomicUsize);
+
+impl<'a> UnderWay<'a> {
+    fn begin(layers: &'a AtomicUsize) -> Self {
+        layers.fetch_add(1, Ordering::Relaxed);
+        Self(layers)
     }
 }
 
-/// Where the bytes of a range go.
-struct Sink<'a> {
-    target: &'a Target,
-    /// Of all bytes so far, where they are written from the layer's start on.
-    hasher: Option<Sha256>,
+impl Drop for UnderWay<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
-impl Sink<'_> {
-    async fn write(&mut self, chunks: Vec<Bytes>, offset: u64) -> Result<(), Error> {
-        let file = Arc::clone(&self.target.file);
-        let mut hasher = self.hasher.take();
-        let written = spawn_blocking(move || {
-            let mut at = offset;
-            for chunk in chunks {
-                write_at(&file, &chunk, at)?;
-                if let Some(hasher) = &mut hasher {
-                    hasher.update(&chunk);
-                }
-                at += chunk.len() as u64;
-            }
-            Ok(hasher)
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ranges(size: u64, is_alone: bool) -> Vec<u64> {
+        let mut left = size;
+        std::iter::from_fn(|| {
+            let length = FetchOptions::default().next_range(left, is_alone);
+            left -= length;
+            (length > 0).then_some(length)
         })
-        .await
-        .unwrap_or_else(|error| Err(std::io::Error::other(error)));
-        self.hasher = written.map_err(self.target.error("write"))?;
-        Ok(())
+        .collect()
     }
-}
 
-/// Hashes ranges in their order while others are still on their way. Ends early
-/// when no more will come.
-fn hash_in_order(
-    target: &Target,
-    size: u64,
-    step: u64,
-    finished: &mpsc::Receiver<u64>,
-) -> Result<Digest, Error> {
-    let mut hasher = Sha256::new();
-    let mut waiting = std::collections::BTreeSet::new();
-    let mut next = 0;
-    let mut buffer = vec![0; WRITE_BYTES.min(usize::try_from(size).unwrap_or(WRITE_BYTES))];
-    while next * step < size {
-        let Ok(number) = finished.recv() else { break };
-        waiting.insert(number);
-        while waiting.remove(&next) {
-            let mut at = next * step;
-            let end = size.min(at + step);
-            while at < end {
-                let count = buffer
-                    .len()
-                    .min(usize::try_from(end - at).unwrap_or(usize::MAX));
-                let part = &mut buffer[..count];
-                read_at(&target.file, part, at).map_err(target.error("read"))?;
-                hasher.update(part);
-                at += count as u64;
-            }
-            next += 1;
-        }
+    #[test]
+    fn the_ranges_of_a_layer_that_is_alone_get_shorter_towards_its_end() {
+        let size = (1 << 30) + 1;
+        let ranges = ranges(size, true);
+        assert_eq!(ranges.iter().sum::<u64>(), size);
+        assert_eq!(ranges[0], 8 << 20);
+        assert!(ranges.is_sorted_by(|before, after| before >= after));
+        let last = &ranges[ranges.len() - 16..];
+        assert!(last.iter().all(|length| *length <= SHORTEST_RANGE));
+        assert!(ranges.len() < 200, "{} requests", ranges.len());
     }
-    Ok(Digest::from_hash(hasher.finalize().into()))
-}
 
-#[cfg(unix)]
-fn write_at(file: &File, bytes: &[u8], offset: u64) -> std::io::Result<()> {
-    std::os::unix::fs::FileExt::write_all_at(file, bytes, offset)
-}
-
-#[cfg(unix)]
-fn read_at(file: &File, bytes: &mut [u8], offset: u64) -> std::io::Result<()> {
-    std::os::unix::fs::FileExt::read_exact_at(file, bytes, offset)
-}
-
-#[cfg(windows)]
-fn write_at(file: &File, mut bytes: &[u8], mut offset: u64) -> std::io::Result<()> {
-    while !bytes.is_empty() {
-        let count = std::os::windows::fs::FileExt::seek_write(file, bytes, offset)?;
-        bytes = &bytes[count..];
-        offset += count as u64;
+    #[test]
+    fn the_ranges_of_layers_side_by_side_are_long() {
+        let ranges = ranges(20 << 20, false);
+        assert_eq!(ranges, [8 << 20, 8 << 20, 4 << 20]);
     }
-    Ok(())
-}
-
-#[cfg(windows)]
-fn read_at(file: &File, mut bytes: &mut [u8], mut offset: u64) -> std::io::Result<()> {
-    while !bytes.is_empty() {
-        let count = std::os::windows::fs::FileExt::seek_read(file, bytes, offset)?;
-        if count == 0 {
-            return Err(std::io::ErrorKind::UnexpectedEof.into());
-        }
-        bytes = &mut bytes[count..];
-        offset += count as u64;
-    }
-    Ok(())
 }

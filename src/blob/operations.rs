@@ -135,7 +135,7 @@ impl<T: Transport> Blobs<'_, T> {
         let mut request = self.request(Method::Put, Some(key));
         request.headers.push("x-ms-blob-type", "BlockBlob");
         Condition::Absent.put_on(&mut request.headers);
-        request.body = Body::Bytes(Rc::from(bytes));
+        request.body = Body::Bytes(Rc::new(bytes.to_vec()));
         self.send(&request, 201).await.map(drop)
     }
 
@@ -180,7 +180,7 @@ impl<T: Transport> Blobs<'_, T> {
         request.headers.push("content-type", "application/xml");
         condition.put_on(&mut request.headers);
         let list = xml::block_list((0..count).map(|number| ids.id(number)));
-        request.body = Body::Bytes(Rc::from(list.into_bytes()));
+        request.body = Body::Bytes(Rc::new(list.into_bytes()));
         checksum::put_on(&mut request.headers, &request.body);
         self.write(&request).await
     }

@@ -12,7 +12,7 @@ use futures::future::try_join;
 use futures::stream::{self, StreamExt as _};
 
 use super::Cache;
-use super::manifest::{Layer, Manifest};
+use super::manifest::Manifest;
 use super::upload::Upload;
 use crate::blob::{Blobs, Condition, Properties};
 use crate::digest::Digest;
@@ -35,18 +35,20 @@ pub(crate) struct Summary {
 
 impl<T: Transport> Cache<T> {
     /// Stores the layers that the store lacks, then the manifest.
-    pub(crate) async fn export(&self, manifest: &Manifest) -> Result<Summary, Error> {
+    pub(crate) async fn export(&self, manifest: Manifest) -> Result<Summary, Error> {
         let unusable = |why| Error::Other(format!("this cache cannot be stored: {why}"));
         let json = manifest.to_json().map_err(unusable)?;
-        let layers = layers_once(manifest).map_err(unusable)?;
+        let layers = layers_once(&manifest).map_err(unusable)?;
+        // All that is needed of it is in the two, and memory is short.
+        drop(manifest);
         let blobs = &self.blobs();
 
         // What is missing is sent while the rest is still being looked up.
         let uploads = RefCell::new(Vec::new());
         let (queue, parts) = mpsc::unbounded();
         let looking = async {
-            let digests = layers.iter().map(|layer| layer.blob).collect();
-            let sizes: HashMap<_, _> = layers.iter().map(|l| (l.blob, l.size)).collect();
+            let digests = layers.iter().map(|(digest, _)| *digest).collect();
+            let sizes: HashMap<_, _> = layers.iter().copied().collect();
             let queue = queue;
             self.look_up(blobs, digests, &|digest, found| {
                 let size = sizes.get(&digest).copied().unwrap_or_default();
@@ -124,7 +126,7 @@ impl<T: Transport> Cache<T> {
 
     /// Writes the manifest under every name.
     async fn write_names(&self, blobs: &Blobs<'_, T>, json: Vec<u8>) -> Result<(), Error> {
-        let json: Rc<[u8]> = Rc::from(json);
+        let json = Rc::new(json);
         let writing = self.config.names.iter().map(|name| {
             let body = Body::Bytes(Rc::clone(&json));
             async move {
@@ -139,13 +141,13 @@ impl<T: Transport> Cache<T> {
     }
 }
 
-/// The layers, each digest once, in their order.
-fn layers_once(manifest: &Manifest) -> Result<Vec<&Layer>, String> {
+/// The layers and their sizes, each digest once, in their order.
+fn layers_once(manifest: &Manifest) -> Result<Vec<(Digest, u64)>, String> {
     let mut sizes: HashMap<Digest, u64> = HashMap::new();
     let mut layers = Vec::new();
     for layer in &manifest.layers {
         match sizes.insert(layer.blob, layer.size) {
-            None => layers.push(layer),
+            None => layers.push((layer.blob, layer.size)),
             Some(size) if size == layer.size => {}
             Some(_) => return Err(format!("it gives {} two sizes", layer.blob)),
         }

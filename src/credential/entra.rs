@@ -169,5 +169,5 @@ pub(super) fn put_form(request: &mut Request, fields: &[(&str, &str)]) {
     let headers = &mut request.headers;
     headers.push("content-length", form.len().to_string());
     headers.push("content-type", "application/x-www-form-urlencoded");
-    request.body = Body::Bytes(Rc::from(form.into_bytes()));
+    request.body = Body::Bytes(Rc::new(form.into_bytes()));
 }

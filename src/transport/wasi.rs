@@ -20,6 +20,10 @@ use crate::secret::Secret;
 /// How much of a body is taken from or given to the host at a time, in bytes.
 const CHUNK: usize = 64 * 1024;
 
+/// For how much of a body room is made before it comes, at most, in bytes:
+/// growing as it comes, it would stand in memory twice.
+const LONGEST_RESERVED: usize = 16 * 1024 * 1024;
+
 /// How long to wait for the host to say why a layer's stream ended early.
 const CONTENT_VERDICT: Duration = Duration::from_secs(2);
 
@@ -30,6 +34,8 @@ pub(crate) struct Wasi;
 pub(crate) struct Incoming {
     bytes: StreamReader<u8>,
     outcome: FutureReader<Result<Option<http::Trailers>, http::ErrorCode>>,
+    /// How long it will be, in bytes, by its header; 0 where that is not said.
+    length: usize,
 }
 
 /// A layer's bytes for the host, and what tells whether they were all.
@@ -101,8 +107,12 @@ impl Transport for Wasi {
     }
 
     async fn collect(&self, body: Incoming, limit: usize) -> Result<Vec<u8>, TransportError> {
-        let Incoming { mut bytes, outcome } = body;
-        let mut collected = Vec::new();
+        let Incoming {
+            mut bytes,
+            outcome,
+            length,
+        } = body;
+        let mut collected = Vec::with_capacity(length.min(limit).min(LONGEST_RESERVED));
         let mut chunk = Vec::with_capacity(CHUNK);
         loop {
             let (status, read) = bytes.read(chunk).await;
@@ -262,10 +272,16 @@ fn open(response: http::Response) -> Response<Incoming> {
     let status = response.get_status_code();
     let (_, handled) = wasip3::wit_future::new(|| Ok(()));
     let (bytes, outcome) = http::Response::consume_body(response, handled);
+    let length = headers.get("content-length");
+    let length = length.and_then(|length| length.parse().ok()).unwrap_or(0);
     Response {
         status,
         headers,
-        body: Incoming { bytes, outcome },
+        body: Incoming {
+            bytes,
+            outcome,
+            length,
+        },
     }
 }
 

@@ -1,5 +1,5 @@
-//! What layers are pulled into: files without a name, which are gone when they are closed, however
-//! the process ends.
+//! What layers are pulled into: files without a name, which are gone with the process, however it
+//! ends.
 //!
 //! They lie in memory where the system has such a folder, so that a disk that is busy writing the
 //! last run does not slow the next one down.
@@ -7,6 +7,7 @@
 use std::fs::File;
 use std::io;
 use std::path::Path;
+use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Result, ensure};
 use sha2::{Digest as _, Sha256};
@@ -16,15 +17,29 @@ use crate::Layer;
 /// Where Linux keeps files in memory.
 const IN_MEMORY: &str = "/dev/shm";
 
-/// A new, empty file, open for reading and writing.
+/// Files for layers of this size or more, in bytes, stay open.
+const LARGE: u64 = 1 << 20;
+
+/// What is kept open.
+static KEPT: Mutex<Vec<File>> = Mutex::new(Vec::new());
+
+/// A new, empty file for a layer of this size, open for reading and writing.
+///
+/// A large one is not given back before the process ends: that takes a while, and a user's files
+/// stay.
 ///
 /// # Errors
 /// The system gives none.
-pub fn destination() -> io::Result<File> {
-    match Path::new(IN_MEMORY) {
+pub fn destination(size: u64) -> io::Result<File> {
+    let file = match Path::new(IN_MEMORY) {
         folder if folder.is_dir() => tempfile::tempfile_in(folder),
         _ => tempfile::tempfile(),
+    }?;
+    if size >= LARGE {
+        let mut kept = KEPT.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.push(file.try_clone()?);
     }
+    Ok(file)
 }
 
 /// A layer on its way into a file, from its start to its end.
@@ -36,13 +51,13 @@ pub struct Pulled {
 }
 
 impl Pulled {
-    /// A layer of which nothing has come yet. `verify` tells whether to hash along.
+    /// A layer of this size of which nothing has come yet. `verify` tells whether to hash along.
     ///
     /// # Errors
     /// The system gives no file.
-    pub fn new(verify: bool) -> Result<Self> {
+    pub fn new(size: u64, verify: bool) -> Result<Self> {
         Ok(Self {
-            file: destination()?,
+            file: destination(size)?,
             at: 0,
             hash: verify.then(Sha256::new),
         })

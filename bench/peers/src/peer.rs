@@ -142,7 +142,7 @@ async fn fetch(peer: &impl Peer, layer: &Layer, verify: bool, parts: usize) -> R
     let writing = tokio::task::spawn_blocking({
         let layer = layer.clone();
         move || {
-            let mut pulled = Pulled::new(verify)?;
+            let mut pulled = Pulled::new(layer.size, verify)?;
             while let Some(bytes) = receiver.blocking_recv() {
                 pulled.push(&bytes)?;
             }

@@ -9,6 +9,11 @@ use crate::json::{Reader, write_string};
 /// How Go writes the time that is none.
 const NO_TIME: &str = "0001-01-01T00:00:00Z";
 
+/// What a layer takes at most in what is written, its media type left out, and
+/// what stands around layers and records, in bytes; a strange text takes more.
+const LAYER_BYTES: usize = 280;
+const REST_BYTES: usize = 32;
+
 /// A layer as it was found; Go has a zero for what is left out.
 #[derive(Default)]
 struct CacheLayer {
@@ -114,7 +119,11 @@ pub(super) fn write(manifest: &Manifest) -> Result<Vec<u8>, String> {
     let records = check_records(reader.skip()?)?;
     reader.end()?;
 
-    let mut json = String::from("{");
+    // Where it grew as it is written, it would stand in memory twice.
+    let layers = manifest.layers.iter();
+    let length = layers.map(|layer| LAYER_BYTES + layer.media_type.len());
+    let mut json = String::with_capacity(records.len() + length.sum::<usize>() + REST_BYTES);
+    json.push('{');
     for (index, layer) in manifest.layers.iter().enumerate() {
         json.push_str(if index == 0 { "\"layers\":[" } else { "," });
         write_layer(&mut json, layer);

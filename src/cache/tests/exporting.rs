@@ -28,7 +28,7 @@ fn is_put_of(request: &Request, part: &str) -> bool {
 fn a_cold_export_of_40_layers_takes_two_requests_a_layer_and_one_for_the_name() {
     let store = Store::new();
     let cache = scripted(&[], |request: &Request| store.answer(request));
-    let summary = block_on(cache.export(&layers(&[KIB; 40]))).unwrap();
+    let summary = block_on(cache.export(layers(&[KIB; 40]))).unwrap();
 
     assert_eq!((summary.layers_stored, summary.layers_reused), (40, 0));
     assert_eq!(summary.bytes_stored, 40 * KIB);
@@ -41,10 +41,10 @@ fn a_cold_export_of_40_layers_takes_two_requests_a_layer_and_one_for_the_name() 
 fn a_warm_export_of_40_layers_looks_each_up_and_writes_the_name() {
     let store = Store::new();
     let cache = scripted(&[], |request: &Request| store.answer(request));
-    block_on(cache.export(&layers(&[KIB; 40]))).unwrap();
+    block_on(cache.export(layers(&[KIB; 40]))).unwrap();
     cache.transport.events.borrow_mut().clear();
 
-    let summary = block_on(cache.export(&layers(&[KIB; 40]))).unwrap();
+    let summary = block_on(cache.export(layers(&[KIB; 40]))).unwrap();
     assert_eq!((summary.layers_stored, summary.layers_reused), (0, 40));
     assert_eq!((summary.requests, summary.bytes_stored), (41, 0));
     let events = cache.transport.events.borrow();
@@ -65,7 +65,7 @@ fn names_are_written_last_and_each_holds_the_manifest() {
         store.answer(request)
     });
     let manifest = layers(&[KIB, 0, 3]);
-    block_on(cache.export(&manifest)).unwrap();
+    block_on(cache.export(manifest.clone())).unwrap();
 
     let sent = cache.transport.sent.borrow();
     let first_name = sent
@@ -98,7 +98,7 @@ fn no_name_is_written_when_a_layer_fails() {
             false => store.answer(request),
         },
     );
-    let outcome = block_on(cache.export(&layers(&[KIB; 4])));
+    let outcome = block_on(cache.export(layers(&[KIB; 4])));
     assert!(matches!(outcome, Err(Error::Unavailable(_))), "{outcome:?}");
     assert_eq!(cache.transport.count("manifests%2F"), 0);
 }
@@ -110,7 +110,7 @@ fn a_large_layer_goes_in_blocks_whose_bytes_are_the_layers_each_once() {
     let cache = scripted(&[BLOCKS, ("parallelism", "2")], |request: &Request| {
         store.answer(request)
     });
-    let summary = block_on(cache.export(&layers(&[size, 64 * KIB]))).unwrap();
+    let summary = block_on(cache.export(layers(&[size, 64 * KIB]))).unwrap();
 
     assert_eq!(summary.bytes_stored, size + 64 * KIB);
     assert_eq!(store.size_of(&key(0)), Some(size));
@@ -148,7 +148,7 @@ fn uploads_share_one_budget() {
     let cache = scripted(&[BLOCKS, ("parallelism", "3")], |request: &Request| {
         store.answer(request)
     });
-    block_on(cache.export(&layers(&[400 * KIB, 400 * KIB]))).unwrap();
+    block_on(cache.export(layers(&[400 * KIB, 400 * KIB]))).unwrap();
     // Three parts, and the question for the second layer.
     assert_eq!(cache.transport.most_at_once.get(), 3 + 1);
 }
@@ -164,7 +164,7 @@ fn a_block_that_fails_is_sent_again_alone() {
             false => store.answer(request),
         }
     });
-    let summary = block_on(cache.export(&layers(&[5 * 64 * KIB]))).unwrap();
+    let summary = block_on(cache.export(layers(&[5 * 64 * KIB]))).unwrap();
     assert_eq!(summary.retries, 1);
     assert_eq!(cache.transport.count("comp=block&"), 6);
     assert_eq!(summary.bytes_stored, 5 * 64 * KIB, "counted once");
@@ -176,7 +176,7 @@ fn a_missing_container_is_made_once_and_only_then_asked_about() {
     let cache = scripted(&[("name", "a;b")], |request: &Request| {
         store.answer(request)
     });
-    block_on(cache.export(&layers(&[KIB; 40]))).unwrap();
+    block_on(cache.export(layers(&[KIB; 40]))).unwrap();
     assert_eq!(cache.transport.count("restype=container"), 1);
     assert_eq!(cache.transport.sent.borrow().len(), 40 + 1 + 40 + 2);
 }
@@ -189,7 +189,7 @@ fn a_container_that_goes_missing_in_between_is_made_by_the_first_write_that_find
         Method::Head => Ok(Reply::error(404, "BlobNotFound")),
         _ => store.answer(request),
     });
-    let summary = block_on(cache.export(&layers(&[KIB; 5]))).unwrap();
+    let summary = block_on(cache.export(layers(&[KIB; 5]))).unwrap();
     assert_eq!(summary.layers_stored, 5);
     assert_eq!(cache.transport.count("restype=container"), 1);
 }
@@ -203,7 +203,7 @@ fn a_container_that_someone_else_makes_at_the_same_time_will_do() {
         }
         store.answer(request)
     });
-    block_on(cache.export(&layers(&[KIB]))).unwrap();
+    block_on(cache.export(layers(&[KIB]))).unwrap();
     assert_eq!(cache.transport.count("restype=container"), 1);
 }
 
@@ -217,7 +217,7 @@ fn a_layer_that_appears_in_mid_upload_is_reused() {
             }
             store.answer(request)
         });
-        let summary = block_on(cache.export(&layers(&[100 * KIB]))).unwrap();
+        let summary = block_on(cache.export(layers(&[100 * KIB]))).unwrap();
         assert_eq!((summary.layers_stored, summary.layers_reused), (0, 1));
         assert!(
             cache
@@ -236,7 +236,7 @@ fn a_damaged_layer_is_replaced_and_the_user_warned() {
         let store = Store::new();
         store.hold(&key(0), Held::Layer(7));
         let cache = scripted(extra, |request: &Request| store.answer(request));
-        let summary = block_on(cache.export(&layers(&[100 * KIB]))).unwrap();
+        let summary = block_on(cache.export(layers(&[100 * KIB]))).unwrap();
         assert_eq!(summary.layers_stored, 1);
         assert_eq!(store.size_of(&key(0)), Some(100 * KIB));
         let events = cache.transport.events.borrow();
@@ -254,7 +254,7 @@ fn a_layer_that_appears_damaged_in_mid_upload_is_replaced_too() {
         }
         store.answer(request)
     });
-    block_on(cache.export(&layers(&[KIB]))).unwrap();
+    block_on(cache.export(layers(&[KIB]))).unwrap();
     assert_eq!(store.size_of(&key(0)), Some(KIB));
 }
 
@@ -267,7 +267,7 @@ fn blocks_of_another_id_length_are_swept_away_by_sending_the_layer_whole() {
             false => store.answer(request),
         }
     });
-    let summary = block_on(cache.export(&layers(&[300 * KIB]))).unwrap();
+    let summary = block_on(cache.export(layers(&[300 * KIB]))).unwrap();
     assert_eq!(summary.layers_stored, 1);
     assert_eq!(store.size_of(&key(0)), Some(300 * KIB));
 }
@@ -284,7 +284,7 @@ fn blocks_that_another_writer_swept_away_are_made_up_for() {
         }
         store.answer(request)
     });
-    let summary = block_on(cache.export(&layers(&[100 * KIB]))).unwrap();
+    let summary = block_on(cache.export(layers(&[100 * KIB]))).unwrap();
     assert_eq!(summary.layers_reused, 1);
 
     // Or they are simply gone.
@@ -295,7 +295,7 @@ fn blocks_that_another_writer_swept_away_are_made_up_for() {
         }
         store.answer(request)
     });
-    let summary = block_on(cache.export(&layers(&[100 * KIB]))).unwrap();
+    let summary = block_on(cache.export(layers(&[100 * KIB]))).unwrap();
     assert_eq!(summary.layers_stored, 1);
     assert_eq!(store.size_of(&key(0)), Some(100 * KIB));
 }
@@ -310,7 +310,7 @@ fn a_layer_too_large_to_be_sent_whole_says_what_is_in_the_way() {
             _ => Ok(Reply::error(400, "InvalidBlobOrBlock")),
         },
     );
-    let Err(Error::Other(text)) = block_on(cache.export(&layers(&[size]))) else {
+    let Err(Error::Other(text)) = block_on(cache.export(layers(&[size]))) else {
         panic!("the layer was stored")
     };
     assert!(text.contains("another writer"), "{text}");
@@ -321,7 +321,7 @@ fn blocks_grow_where_50000_would_not_do() {
     let size = 50_000 * 64 * KIB + 1;
     let store = Store::new();
     let cache = scripted(&[BLOCKS], |request: &Request| store.answer(request));
-    block_on(cache.export(&layers(&[size]))).unwrap();
+    block_on(cache.export(layers(&[size]))).unwrap();
     assert_eq!(store.size_of(&key(0)), Some(size));
     assert!(cache.transport.count("comp=block&") <= 50_000);
 }
@@ -332,12 +332,12 @@ fn a_digest_that_comes_twice_is_sent_once() {
     let cache = scripted(&[], |request: &Request| store.answer(request));
     let mut manifest = layers(&[KIB, KIB]);
     manifest.layers[1].blob = manifest.layers[0].blob;
-    let summary = block_on(cache.export(&manifest)).unwrap();
+    let summary = block_on(cache.export(manifest.clone())).unwrap();
     assert_eq!((summary.layers_stored, summary.requests), (1, 3));
 
     manifest.layers[1].size = 5;
     assert!(matches!(
-        block_on(cache.export(&manifest)),
+        block_on(cache.export(manifest.clone())),
         Err(Error::Other(_))
     ));
 }
@@ -347,7 +347,7 @@ fn a_cache_that_buildkit_would_choke_on_sends_nothing() {
     let cache = scripted(&[], |_: &Request| panic!("a request was sent"));
     let mut manifest = layers(&[KIB]);
     manifest.layers[0].media_type.clear();
-    let Err(Error::Other(text)) = block_on(cache.export(&manifest)) else {
+    let Err(Error::Other(text)) = block_on(cache.export(manifest.clone())) else {
         panic!("it was accepted")
     };
     assert!(text.contains("layer 0 has no media type"), "{text}");
@@ -357,7 +357,7 @@ fn a_cache_that_buildkit_would_choke_on_sends_nothing() {
 fn an_empty_cache_is_one_request() {
     let store = Store::new();
     let cache = scripted(&[], |request: &Request| store.answer(request));
-    let summary = block_on(cache.export(&layers(&[]))).unwrap();
+    let summary = block_on(cache.export(layers(&[]))).unwrap();
     assert_eq!(summary.requests, 1);
 }
 

@@ -16,7 +16,7 @@ fn holding(sizes: &[u64], names: &str) -> Store {
     let cache = scripted(&[("name", names)], |request: &Request| {
         store.answer(request)
     });
-    block_on(cache.export(&layers(sizes))).unwrap();
+    block_on(cache.export(layers(sizes))).unwrap();
     drop(cache);
     store
 }
@@ -105,7 +105,7 @@ fn another_server_that_knows_nothing_is_not_an_empty_cache() {
         panic!("it passed for an empty cache")
     };
     assert!(text.contains("no answer of Azure Blob Storage"), "{text}");
-    assert!(block_on(cache.export(&layers(&[1]))).is_err());
+    assert!(block_on(cache.export(layers(&[1]))).is_err());
     assert!(block_on(cache.read(digest(0), 0, None)).is_err());
     assert!(block_on(cache.list(crate::cache::Kind::Blobs)).is_err());
 }

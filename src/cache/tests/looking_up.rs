@@ -23,7 +23,7 @@ fn holding(layers: impl Iterator<Item = u32>) -> Store {
 /// asked for, and how many pages of listings.
 fn export(store: &Store, count: u32) -> (Summary, usize, usize) {
     let cache = scripted(&[], |request: &Request| store.answer(request));
-    let summary = block_on(cache.export(&layers(&vec![1; count as usize]))).unwrap();
+    let summary = block_on(cache.export(layers(&vec![1; count as usize]))).unwrap();
     let asked = cache.transport.count("HEAD ");
     (summary, asked, cache.transport.count("comp=list"))
 }
@@ -67,7 +67,7 @@ fn a_container_full_of_other_layers_is_not_listed_for_long() {
     for (number, layer) in (1_100_000..).zip(&mut manifest.layers) {
         layer.blob = digest(number);
     }
-    let summary = block_on(cache.export(&manifest)).unwrap();
+    let summary = block_on(cache.export(manifest.clone())).unwrap();
     assert_eq!(summary.layers_stored, 300);
     assert_eq!(cache.transport.count("comp=list"), 1);
     assert_eq!(cache.transport.count("HEAD "), 300);
