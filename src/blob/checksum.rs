@@ -46,7 +46,10 @@ mod tests {
     fn a_body_is_held_against_the_checksum_that_it_came_with() {
         let mut headers = Headers::default();
         assert!(fits(&headers, b"anything"));
-        put_on(&mut headers, &Body::Bytes(std::rc::Rc::new(b"123456789".to_vec())));
+        put_on(
+            &mut headers,
+            &Body::Bytes(std::rc::Rc::new(b"123456789".to_vec())),
+        );
         assert_eq!(headers.get("content-md5"), Some("JfnnlDI7RTiF9RgfG2JNCw=="));
         assert!(fits(&headers, b"123456789"));
         assert!(!fits(&headers, b"123456780"));
