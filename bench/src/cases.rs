@@ -1,7 +1,10 @@
 //! All cases that are measured, and how much of each.
 
+mod settings;
+
 use bench_contest::Work;
 
+use crate::ours::LIMITS;
 use crate::plan::Contestant::{BuildkitModel, ObjectStore, Opendal, Ours, OursBytesAlone};
 use crate::plan::{Case, Contestant, Extent, capped, late};
 
@@ -17,6 +20,7 @@ pub fn cases(extent: Extent) -> Vec<Case> {
     cases.push(five_names(extent));
     cases.extend(foreign(extent));
     cases.extend(growth(extent));
+    cases.extend(settings::cases(extent));
     cases
 }
 
@@ -30,6 +34,7 @@ fn base(extent: Extent) -> Case {
         foreign: 0,
         names: 1,
         work: Work::Push,
+        limits: LIMITS,
         distances: match extent {
             Extent::Full => vec![late(0), late(5), late(25), capped(0)],
             Extent::Quick => vec![late(0)],
@@ -76,7 +81,7 @@ fn bulk(extent: Extent) -> [Case; 2] {
 fn many(extent: Extent) -> [Case; 2] {
     let (layers, distances) = match extent {
         Extent::Full => (500, base(extent).distances),
-        Extent::Quick => (100, vec![late(5)]),
+        Extent::Quick => (200, vec![late(5)]),
     };
     let push = Case {
         name: "many-push",
@@ -117,6 +122,11 @@ fn warm(extent: Extent) -> [Case; 2] {
         name: "new-push",
         title: format!("{layers} layers, {new} of them new, push"),
         there: layers - new,
+        contestants: match extent {
+            Extent::Full => warm.contestants.clone(),
+            // It asks as often as before, one question after another.
+            Extent::Quick => vec![Ours, ObjectStore, Opendal],
+        },
         ..warm.clone()
     };
     [warm, some_new]

@@ -5,7 +5,6 @@ use bench_contest::{Report, Set, Task};
 use serde::Serialize;
 
 use crate::contestant::Programs;
-use crate::ours;
 use crate::plan::{Case, Contestant};
 use crate::statistics::Spread;
 use crate::store::{Counted, Distance, Store};
@@ -65,7 +64,7 @@ pub fn measure(
         set: folder,
         names: (0..case.names).map(|n| format!("name{n}")).collect(),
         work: case.work,
-        limits: ours::LIMITS,
+        limits: case.limits,
     };
     prepare(case, &task, store)?;
     let mut outcomes = Vec::new();

@@ -1,4 +1,5 @@
-//! Our own contestant: the host library with the azblob component, at its default settings.
+//! Our own contestant: the host library with the azblob component, at its default settings where the
+//! case is not about those.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -9,11 +10,9 @@ use build_cache_host::{
     Cache, DirContent, Fetch, FetchOptions, Host, HostOptions, Layer, Manifest, OpenOptions, Plugin,
 };
 use bytes::Bytes;
+use futures::future::try_join;
 use futures::stream::{self, StreamExt as _, TryStreamExt as _};
 use tokio::sync::mpsc;
-
-/// As many layers are open at a time as in the command.
-const LAYERS_AT_ONCE: usize = 32;
 
 /// A range of a large layer, in bytes, where [`Fetch`] does not choose it; the native clients'.
 const RANGE_BYTES: u64 = 8 << 20;
@@ -25,6 +24,8 @@ const WRITE_BEHIND: usize = 4;
 pub const LIMITS: Limits = Limits {
     questions: 64,
     transfers: 16,
+    small_transfers: 64,
+    part_bytes: None,
 };
 
 /// Does a task with a plugin from the compiled cache, and measures from opening the cache on.
@@ -43,7 +44,7 @@ pub async fn perform(task: &Task, plugin: &Path, compiled: &Path) -> Result<Repo
         Work::Push => {
             cache.export(&manifest).await?;
         }
-        Work::Pull { verify: true } => pull(&cache).await?,
+        Work::Pull { verify: true } => pull(&cache, task.limits).await?,
         Work::Pull { verify: false } => pull_bytes_alone(&cache).await?,
         Work::Import => {
             let names = import(&cache).await?.len();
@@ -71,7 +72,8 @@ pub async fn open(plugin: &Plugin, task: &Task, set: &Set) -> Result<Cache> {
         content: Some(Arc::new(DirContent::new(set.folder.join("blobs")))),
         ..OpenOptions::default()
     };
-    let attributes = attributes(&task.place, &task.names);
+    let mut attributes = attributes(&task.place, &task.names);
+    attributes.extend(settings(task.limits));
     Ok(plugin.open(&attributes, options).await?)
 }
 
@@ -88,6 +90,17 @@ pub fn attributes(place: &Place, names: &[String]) -> Vec<(String, String)> {
     .into()
 }
 
+/// What a user would set to have these limits.
+fn settings(limits: Limits) -> impl Iterator<Item = (String, String)> {
+    let parallelism = (limits.transfers != LIMITS.transfers).then_some(limits.transfers as u64);
+    let settings = [
+        ("parallelism", parallelism),
+        ("block_size", limits.part_bytes),
+    ];
+    let set = |(name, value): (&str, Option<u64>)| Some((name.to_owned(), value?.to_string()));
+    settings.into_iter().filter_map(set)
+}
+
 /// The caches under all names, whole.
 async fn import(cache: &Cache) -> Result<Vec<Manifest>> {
     let imported = cache.import().await?;
@@ -101,20 +114,24 @@ async fn import(cache: &Cache) -> Result<Vec<Manifest>> {
 }
 
 /// As the command does it.
-async fn pull(cache: &Cache) -> Result<()> {
+async fn pull(cache: &Cache, limits: Limits) -> Result<()> {
     let manifest = import_one(cache).await?;
-    let fetch = Fetch::new(cache.clone(), FetchOptions::default());
+    let default = FetchOptions::default();
+    let options = FetchOptions {
+        parallelism: limits.transfers,
+        range_bytes: limits.part_bytes.unwrap_or(default.range_bytes),
+        ..default
+    };
+    let fetch = Fetch::new(cache.clone(), options);
+    let fetch = &fetch;
     stream::iter(manifest.layers)
-        .map(|layer| {
-            let fetch = fetch.clone();
-            async move {
-                let path = Path::new("a file without a name");
-                let file = destination(layer.size)?;
-                let fetched = fetch.layer(&layer.blob, layer.size, file, path, &|_| ());
-                fetched.await.with_context(|| layer.blob.to_string())
-            }
+        .map(|layer| async move {
+            let path = Path::new("a file without a name");
+            let file = destination(layer.size)?;
+            let fetched = fetch.layer(&layer.blob, layer.size, file, path, &|_| ());
+            fetched.await.with_context(|| layer.blob.to_string())
         })
-        .buffer_unordered(LAYERS_AT_ONCE)
+        .buffer_unordered(fetch.layers_at_once())
         .try_collect()
         .await
 }
@@ -128,11 +145,17 @@ async fn import_one(cache: &Cache) -> Result<Manifest> {
 /// as the native clients read them, and written as they write.
 async fn pull_bytes_alone(cache: &Cache) -> Result<()> {
     let manifest = import_one(cache).await?;
-    stream::iter(manifest.layers)
-        .map(|layer| read_layer(cache, layer))
-        .buffer_unordered(LIMITS.transfers)
-        .try_collect()
-        .await
+    let layers = manifest.layers.into_iter();
+    let (small, large): (Vec<_>, Vec<_>) = layers.partition(|layer| layer.size <= Limits::SMALL);
+    let read = |layers, limit| {
+        stream::iter(layers)
+            .map(|layer| read_layer(cache, layer))
+            .buffer_unordered(limit)
+            .try_collect::<()>()
+    };
+    let small = read(small, LIMITS.small_transfers);
+    try_join(small, read(large, LIMITS.transfers)).await?;
+    Ok(())
 }
 
 async fn read_layer(cache: &Cache, layer: Layer) -> Result<()> {

@@ -1,6 +1,6 @@
 //! What can be measured: who does which work at which distance, as plain data.
 
-use bench_contest::Work;
+use bench_contest::{Limits, Work};
 use serde::Serialize;
 
 use crate::store::Distance;
@@ -83,6 +83,8 @@ pub struct Case {
     pub names: usize,
     /// The work.
     pub work: Work,
+    /// How much at once.
+    pub limits: Limits,
     /// How far away.
     pub distances: Vec<Distance>,
     /// Who.

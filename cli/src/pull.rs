@@ -19,10 +19,6 @@ use crate::progress::Progress;
 use crate::session;
 use crate::tally::blobs;
 
-/// As many layers are open at a time; the ranges in flight have a limit of
-/// their own.
-const LAYERS_AT_ONCE: usize = 32;
-
 /// Why a part that is missing fails the pull.
 const STRICT: &str = "the cache is not whole, and --strict asks for all of it";
 
@@ -301,7 +297,7 @@ async fn fetch_all(
         Ok(Ok(layer))
     });
     let outcomes: Vec<_> = stream::iter(fetching)
-        .buffer_unordered(LAYERS_AT_ONCE)
+        .buffer_unordered(fetch.layers_at_once())
         .try_collect()
         .await?;
     let mut fetched = Vec::new();

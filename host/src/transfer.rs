@@ -18,7 +18,8 @@ use file::{LargeFile, Sink, SmallFile, Target};
 /// How layers are fetched.
 #[derive(Debug, Clone, Copy)]
 pub struct FetchOptions {
-    /// How many ranges are fetched at once, over all layers.
+    /// How many ranges are fetched at once, over all layers; four times as many,
+    /// but no more than 64, of layers up to 512 KiB, which mostly wait.
     pub parallelism: usize,
     /// The length of a range, in bytes. A smaller layer is one range; towards
     /// the end of a larger one that is fetched alone, ranges get shorter, so
@@ -40,12 +41,25 @@ impl Default for FetchOptions {
 }
 
 impl FetchOptions {
+    fn ranges(&self) -> usize {
+        self.parallelism.max(1)
+    }
+
+    fn small_layers(&self) -> usize {
+        (self.ranges() * 4).min(64)
+    }
+
+    /// Enough that there is another when one has only its end to be hashed.
+    fn large_layers(&self) -> usize {
+        self.ranges() * 2
+    }
+
     /// How long the next range of a layer is of which so much is `left`. While
     /// there are other layers, they take the connections that become free.
     fn next_range(&self, left: u64, is_alone: bool) -> u64 {
         let longest = self.range_bytes.max(1);
         let length = if is_alone {
-            let share = left / (2 * self.parallelism.max(1) as u64);
+            let share = left / (2 * self.ranges() as u64);
             share.clamp(SHORTEST_RANGE.min(longest), longest)
         } else {
             longest
@@ -59,6 +73,8 @@ impl FetchOptions {
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
 /// How much is gathered before it is written, in bytes.
 const WRITE_BYTES: usize = 1 << 20;
+/// A layer up to this size, in bytes, is a small one.
+const SMALL: u64 = 512 << 10;
 /// Towards the end ranges do not get shorter than this, in bytes.
 const SHORTEST_RANGE: u64 = 1 << 20;
 
@@ -69,6 +85,9 @@ pub struct Fetch {
     cache: Cache,
     options: FetchOptions,
     ranges: Arc<Semaphore>,
+    small_layers: Arc<Semaphore>,
+    /// Each of these has threads of its own.
+    large_layers: Arc<Semaphore>,
     /// How many layers are being fetched.
     layers: Arc<AtomicUsize>,
 }
@@ -79,9 +98,17 @@ impl Fetch {
         Self {
             cache,
             options,
-            ranges: Arc::new(Semaphore::new(options.parallelism.max(1))),
+            ranges: Arc::new(Semaphore::new(options.ranges())),
+            small_layers: Arc::new(Semaphore::new(options.small_layers())),
+            large_layers: Arc::new(Semaphore::new(options.large_layers())),
             layers: Arc::default(),
         }
+    }
+
+    /// How many layers to fetch at once. More of them would wait for their
+    /// turn, each with its file open.
+    pub fn layers_at_once(&self) -> usize {
+        self.options.small_layers() + self.options.large_layers()
     }
 
     /// Fetches a layer of `size` bytes into an empty file that was opened for
@@ -124,7 +151,12 @@ impl Fetch {
         on_bytes: &(dyn Fn(u64) + Sync),
     ) -> Result<Digest, Error> {
         let mut file = SmallFile::new(target);
-        let permit = self.ranges.acquire().await;
+        let line = if size > SMALL {
+            &self.ranges
+        } else {
+            &self.small_layers
+        };
+        let permit = line.acquire().await;
         if size > 0 {
             let mut sink = Sink::Small(&mut file);
             self.range(blob, 0..size, &mut sink, on_bytes).await?;
@@ -141,6 +173,7 @@ impl Fetch {
         target: &Target,
         on_bytes: &(dyn Fn(u64) + Sync),
     ) -> Result<Digest, Error> {
+        let _permit = self.large_layers.acquire().await;
         let file = LargeFile::start(target, size);
         let mut at = 0;
         // Each is cut when it is its turn.
@@ -158,7 +191,7 @@ impl Fetch {
                 drop(permit);
                 Ok(())
             })
-            .buffer_unordered(self.options.parallelism.max(1))
+            .buffer_unordered(self.options.ranges())
             .try_collect::<()>()
             .await;
         file.finish(fetched).await

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::rc::Rc;
 
 use futures::channel::mpsc;
-use futures::future::try_join;
+use futures::future::try_join3;
 use futures::stream::{self, StreamExt as _};
 
 use super::Cache;
@@ -19,6 +19,10 @@ use crate::digest::Digest;
 use crate::error::Error;
 use crate::side_by_side::{Job, side_by_side};
 use crate::transport::{Body, Event, Transport};
+
+/// A layer up to this size, in bytes, is no more than the host reads of one at a
+/// time.
+const SMALL: u64 = 512 * 1024;
 
 /// What an export did.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -45,16 +49,18 @@ impl<T: Transport> Cache<T> {
 
         // What is missing is sent while the rest is still being looked up.
         let uploads = RefCell::new(Vec::new());
-        let (queue, parts) = mpsc::unbounded();
+        let (small, small_parts) = mpsc::unbounded();
+        let (large, large_parts) = mpsc::unbounded();
         let looking = async {
             let digests = layers.iter().map(|(digest, _)| *digest).collect();
             let sizes: HashMap<_, _> = layers.iter().copied().collect();
-            let queue = queue;
+            let (small, large) = (small, large);
             self.look_up(blobs, digests, &|digest, found| {
                 let size = sizes.get(&digest).copied().unwrap_or_default();
                 if let Some(condition) = self.condition(digest, size, found) {
                     let upload = Rc::new(self.upload(blobs, digest, size, condition));
                     uploads.borrow_mut().push(Rc::clone(&upload));
+                    let queue = if size > SMALL { &large } else { &small };
                     for number in 0..upload.parts() {
                         // The other end outlives this one.
                         let _ = queue.unbounded_send((Rc::clone(&upload), number));
@@ -63,13 +69,13 @@ impl<T: Transport> Cache<T> {
             })
             .await
         };
-        // One budget for all layers: the parts of a large one and many small
-        // ones fill the line alike.
-        let sending = parts.map(|(upload, number): (Rc<Upload<T>>, u32)| -> Job {
-            Box::pin(async move { upload.send(number).await })
-        });
-        let sending = side_by_side(self.config.tuning.parallelism, sending.boxed_local());
-        try_join(looking, sending).await?;
+        // One budget for all parts of large layers, whichever they are of: they
+        // fill the line alike. Small layers wait for the store most of their
+        // time, so there may be more of them.
+        let tuning = &self.config.tuning;
+        let sending_small = send_all(small_parts, tuning.small_requests());
+        let sending_large = send_all(large_parts, tuning.parallelism);
+        try_join3(looking, sending_small, sending_large).await?;
 
         self.write_names(blobs, json).await?;
 
@@ -139,6 +145,16 @@ impl<T: Transport> Cache<T> {
         let writing = stream::iter(writing).map(|job| -> Job { Box::pin(job) });
         side_by_side(self.config.tuning.parallelism, writing.boxed_local()).await
     }
+}
+
+/// Parts of layers on their way to be sent.
+type Parts<'a, T> = mpsc::UnboundedReceiver<(Rc<Upload<'a, T>>, u32)>;
+
+/// Sends parts as they come, so many at once.
+async fn send_all<T: Transport>(parts: Parts<'_, T>, limit: usize) -> Result<(), Error> {
+    let sending =
+        parts.map(|(upload, number)| -> Job { Box::pin(async move { upload.send(number).await }) });
+    side_by_side(limit, sending.boxed_local()).await
 }
 
 /// The layers and their sizes, each digest once, in their order.

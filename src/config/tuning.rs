@@ -14,7 +14,7 @@ const MAX_BLOCK: u64 = 4000 * MIB;
 /// How hard and how long to try.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Tuning {
-    /// How many layers or blocks are sent at once.
+    /// How many blocks are sent at once, and layers that are not small.
     pub(crate) parallelism: usize,
     /// Layers up to this size go in one request, others in blocks of it; in
     /// bytes.
@@ -73,8 +73,8 @@ impl Tuning {
         Ok(tuning)
     }
 
-    /// How many requests without a layer are sent at once: they cost little
-    /// but the wait.
+    /// How many requests without a layer, or with a small one, are sent at
+    /// once: they cost little but the wait.
     pub(crate) fn small_requests(&self) -> usize {
         (self.parallelism * 4).min(64)
     }

@@ -52,12 +52,17 @@ pub enum Work {
 }
 
 /// How many requests are under way at once, the same for every contestant that leaves a choice.
-#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Limits {
     /// Requests without a layer's bytes.
     pub questions: usize,
-    /// Requests with them.
+    /// Requests with bytes of layers that are not small.
     pub transfers: usize,
+    /// Requests with a small layer.
+    pub small_transfers: usize,
+    /// The blocks that a large layer is sent in, and the ranges that it is fetched in, in bytes;
+    /// none for what a contestant takes by default. The native clients do not look at it.
+    pub part_bytes: Option<u64>,
 }
 
 /// What a contestant measured of itself.
@@ -72,6 +77,11 @@ pub struct Report {
     pub peak_memory_bytes: u64,
     /// The most memory that the component had, in bytes; none where there is no component.
     pub guest_memory_bytes: Option<u64>,
+}
+
+impl Limits {
+    /// A layer up to this size is a small one, in bytes.
+    pub const SMALL: u64 = 512 << 10;
 }
 
 impl Task {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use anyhow::{Result, ensure};
 use bench_contest::{Layer, Limits, Meter, Place, Pulled, Report, Set, Task, Work};
 use bytes::Bytes;
-use futures::future::{BoxFuture, try_join_all};
+use futures::future::{BoxFuture, try_join, try_join_all};
 use futures::stream::{self, BoxStream, StreamExt as _, TryStreamExt as _};
 
 /// A part of a large layer, in bytes: what both libraries' documentation has in its examples, or a
@@ -74,25 +74,19 @@ pub async fn perform<P: Peer>(task: &Task, open: impl Fn(&Place) -> Result<P>) -
 
 async fn push(peer: &impl Peer, task: &Task, set: &Set, manifest: String) -> Result<()> {
     let there = sizes(peer, &set.layers, task.limits).await?;
-    let missing = set
-        .layers
-        .iter()
-        .zip(there)
-        .filter(|(_, size)| size.is_none());
-    stream::iter(missing)
-        .map(async |(layer, _)| {
-            let key = Task::layer_key(&layer.digest);
-            if layer.size > PART_BYTES {
-                let parts = parts(set.folder.clone(), layer.clone());
-                peer.put_parts(&key, parts, task.limits.transfers).await
-            } else {
-                let bytes = read(set.folder.clone(), layer.clone(), 0, layer.size).await?;
-                peer.put(&key, bytes, true).await
-            }
-        })
-        .buffer_unordered(task.limits.transfers)
-        .try_collect::<()>()
-        .await?;
+    let layers = set.layers.iter().zip(there);
+    let missing = layers.filter_map(|(layer, size)| size.is_none().then_some(layer));
+    move_all(missing, task.limits, async |layer| {
+        let key = Task::layer_key(&layer.digest);
+        if layer.size > PART_BYTES {
+            let parts = parts(set.folder.clone(), layer.clone());
+            peer.put_parts(&key, parts, task.limits.transfers).await
+        } else {
+            let bytes = read(set.folder.clone(), layer.clone(), 0, layer.size).await?;
+            peer.put(&key, bytes, true).await
+        }
+    })
+    .await?;
     let manifest = Bytes::from(manifest);
     for name in &task.names {
         let key = Task::manifest_key(name);
@@ -103,11 +97,29 @@ async fn push(peer: &impl Peer, task: &Task, set: &Set, manifest: String) -> Res
 
 async fn pull(peer: &impl Peer, task: &Task, verify: bool) -> Result<()> {
     let layers = import(peer, task).await?;
-    stream::iter(&layers)
-        .map(|layer| fetch(peer, layer, verify, task.limits.transfers))
-        .buffer_unordered(task.limits.transfers)
-        .try_collect()
-        .await
+    move_all(&layers, task.limits, async |layer| {
+        fetch(peer, layer, verify, task.limits.transfers).await
+    })
+    .await
+}
+
+/// Does what is to be done with each layer, as many side by side as the limits allow.
+async fn move_all<'a, F: Future<Output = Result<()>>>(
+    layers: impl IntoIterator<Item = &'a Layer>,
+    limits: Limits,
+    one: impl Fn(&'a Layer) -> F,
+) -> Result<()> {
+    let layers = layers.into_iter();
+    let (small, large): (Vec<_>, Vec<_>) = layers.partition(|layer| layer.size <= Limits::SMALL);
+    let moving = |layers: Vec<&'a Layer>, limit| {
+        stream::iter(layers)
+            .map(&one)
+            .buffer_unordered(limit)
+            .try_collect::<()>()
+    };
+    let small = moving(small, limits.small_transfers);
+    try_join(small, moving(large, limits.transfers)).await?;
+    Ok(())
 }
 
 /// The layers under all names, each once, and each of them in the store.
