@@ -73,7 +73,8 @@ impl FetchOptions {
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
 /// How much is gathered before it is written, in bytes.
 const WRITE_BYTES: usize = 1 << 20;
-/// A layer up to this size, in bytes, is a small one.
+/// A layer up to this size, in bytes, is a small one: it waits for the store for
+/// most of its time.
 const SMALL: u64 = 512 << 10;
 /// Towards the end ranges do not get shorter than this, in bytes.
 const SHORTEST_RANGE: u64 = 1 << 20;
