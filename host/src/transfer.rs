@@ -18,8 +18,8 @@ use file::{LargeFile, Sink, SmallFile, Target};
 /// How layers are fetched.
 #[derive(Debug, Clone, Copy)]
 pub struct FetchOptions {
-    /// How many ranges are fetched at once, over all layers; four times as many,
-    /// but no more than 64, of layers up to 512 KiB, which mostly wait.
+    /// How many ranges are fetched at once, over all layers; of layers up to 512
+    /// KiB, which mostly wait, four times as many, up to 64.
     pub parallelism: usize,
     /// The length of a range, in bytes. A smaller layer is one range; towards
     /// the end of a larger one that is fetched alone, ranges get shorter, so
@@ -46,7 +46,7 @@ impl FetchOptions {
     }
 
     fn small_layers(&self) -> usize {
-        (self.ranges() * 4).min(64)
+        (self.ranges() * 4).min(64).max(self.ranges())
     }
 
     /// Enough that there is another when one has only its end to be hashed.

@@ -89,7 +89,7 @@ pub(crate) const ATTRIBUTES: &[Attribute] = &[
     ),
     plain(
         "parallelism",
-        "How many layers or blocks are sent at once; four times as many, at most 64, of layers up to \
+        "How many layers or blocks are sent at once; four times as many, up to 64, of layers up to \
          512KiB",
         Some("16"),
     ),

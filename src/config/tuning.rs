@@ -76,7 +76,7 @@ impl Tuning {
     /// How many requests without a layer, or with a small one, are sent at
     /// once: they cost little but the wait.
     pub(crate) fn small_requests(&self) -> usize {
-        (self.parallelism * 4).min(64)
+        (self.parallelism * 4).min(64).max(self.parallelism)
     }
 }
 
