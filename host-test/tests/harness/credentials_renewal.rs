@@ -147,7 +147,8 @@ fn an_export_longer_than_a_token_lives_sends_none_that_has_ended() {
         // its clock is ahead. The export takes longer than that.
         let mut ours = Ours::start(ALL, MARGIN - 2).await;
         ours.world.service.set_lifetime(MARGIN + 1, None);
-        ours.set("parallelism", "4");
+        // Of small layers, four.
+        ours.set("parallelism", "1");
         let slow = blob_store::Action::Delay { ms: 500 };
         ours.store.faults().push(blob_store::Fault::new(slow));
         let world = &ours.world;
