@@ -115,3 +115,19 @@ fn split_unit(text: &str) -> Option<(u64, String)> {
     let (number, unit) = text.split_at(end);
     Some((number.parse().ok()?, unit.trim().to_ascii_lowercase()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn small_requests_are_more_at_once_and_never_fewer() {
+        for (parallelism, small) in [(1, 4), (16, 64), (32, 64), (100, 100)] {
+            let tuning = Tuning {
+                parallelism,
+                ..Tuning::default()
+            };
+            assert_eq!(tuning.small_requests(), small);
+        }
+    }
+}

@@ -148,9 +148,21 @@ fn uploads_share_one_budget() {
     let cache = scripted(&[BLOCKS, ("parallelism", "3")], |request: &Request| {
         store.answer(request)
     });
-    block_on(cache.export(layers(&[400 * KIB, 400 * KIB]))).unwrap();
+    block_on(cache.export(layers(&[4000 * KIB, 4000 * KIB]))).unwrap();
     // Three parts, and the question for the second layer.
     assert_eq!(cache.transport.most_at_once.get(), 3 + 1);
+}
+
+#[test]
+fn four_times_as_many_small_layers_are_sent_at_once() {
+    let store = Store::new();
+    let cache = scripted(&[("parallelism", "3")], |request: &Request| {
+        store.answer(request)
+    });
+    block_on(cache.export(layers(&[512 * KIB; 190]))).unwrap();
+    // Twelve layers, and as many questions at most.
+    let most = cache.transport.most_at_once.get();
+    assert!((12 + 1..=12 + 12).contains(&most), "{most}");
 }
 
 #[test]
