@@ -28,13 +28,16 @@ use std::path::{Path, PathBuf};
 
 use futures::{StreamExt, TryStreamExt, stream};
 
+pub use document::{
+    CONFIG_TYPE, CacheManifest, Descriptor, INDEX_TYPE, MANIFEST_TYPE, NotACache, config_json,
+    describe, manifest_json,
+};
 pub use error::LayoutError;
 pub use incoming::IncomingBlob;
 pub use verified::VerifiedContent;
 pub use writer::{Check, LayoutWarning, LayoutWriter, Written};
 
 use crate::{Digest, DirContent, Layer, Manifest};
-use document::{CacheManifest, Descriptor, NotACache};
 pub(crate) use files::open_regular;
 use files::{blocking, check_folders, damaged, failed, hash_file, read_json};
 use index::Index;
