@@ -26,7 +26,7 @@ mod transport;
 
 /// The contract's types and functions, generated from `wit/`.
 mod bindings {
-    wit_bindgen::generate!({ world: "cache-backend", path: "wit" });
+    wit_bindgen::generate!({ world: "cache-backend", path: "wit/frozen/0.1.0" });
 }
 
 use std::rc::Rc;

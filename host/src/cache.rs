@@ -1,6 +1,9 @@
 //! An open cache: the calls of the contract in this crate's types, with what
 //! comes back from the plugin checked.
 
+mod layers;
+mod names;
+
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -15,6 +18,9 @@ use crate::instance::{Instance, Job};
 use crate::receive::Received;
 use crate::text::Scrubber;
 use crate::{Access, Digest, Error, Manifest};
+
+pub use layers::{StoreOutcome, StoredLayer};
+pub use names::{NamedManifest, Precondition};
 
 /// A cache in a store, open in an instance of its own. Cheap to clone; clones
 /// share the instance, which ends with the last of them and of the streams

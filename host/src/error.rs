@@ -108,6 +108,17 @@ pub enum Error {
     /// The content that was lent to the backend could not be read.
     #[error("cannot read the local content: {0}")]
     Content(String),
+    /// The store, or the plugin, has no way to do this.
+    #[error("not supported: {0}")]
+    Unsupported(String),
+    /// The manifest's layers that the store does not have at their size. No name
+    /// was written.
+    #[error("{}", missing_layers(.0))]
+    MissingLayers(Vec<Digest>),
+    /// A name was not as the precondition of [`Cache::publish`](crate::Cache)
+    /// said: another writer was there first.
+    #[error("changed in the meantime: {0}")]
+    Conflict(String),
     /// Anything else that a backend reports.
     #[error("{0}")]
     Other(String),
@@ -119,6 +130,27 @@ fn kind(name: &str) -> &'static str {
         true => "attribute ",
         false => "",
     }
+}
+
+/// How many missing layers an error names.
+const LAYERS_NAMED: usize = 3;
+
+fn missing_layers(layers: &[Digest]) -> String {
+    let named: Vec<_> = layers
+        .iter()
+        .take(LAYERS_NAMED)
+        .map(Digest::to_string)
+        .collect();
+    let more = match layers.len().saturating_sub(LAYERS_NAMED) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    format!(
+        "the store does not have {} of the manifest's layers, so no name was written: {}{more}. \
+         Store them first",
+        layers.len(),
+        named.join(", ")
+    )
 }
 
 fn known_types(known: &[String]) -> String {

@@ -70,7 +70,10 @@ mod transfer;
 
 pub use access::{Access, Attempt};
 pub use attributes::{CacheSpec, Mode, SpecError};
-pub use cache::{BlobInfo, ByteStream, Cache, ExportSummary, Imported, Loaded, ManifestInfo};
+pub use cache::{
+    BlobInfo, ByteStream, Cache, ExportSummary, Imported, Loaded, ManifestInfo, NamedManifest,
+    Precondition, StoreOutcome, StoredLayer,
+};
 pub use command_identity::{CommandIdentities, CommandIdentity};
 pub use content::{Content, DirContent, MemoryContent};
 pub use description::{Attribute, Description, Variable};

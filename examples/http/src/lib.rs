@@ -17,7 +17,7 @@ mod wire;
 #[allow(missing_docs, reason = "the contract documents itself")]
 mod bindings {
     wit_bindgen::generate!({
-        path: "../../wit",
+        path: "../../wit/frozen/0.1.0",
         world: "cache-backend",
         additional_derives: [serde::Serialize, serde::Deserialize],
     });

@@ -13,7 +13,7 @@ mod lies;
 /// The contract in Rust.
 #[allow(missing_docs, reason = "the contract documents itself")]
 mod bindings {
-    wit_bindgen::generate!({ path: "../../wit", world: "cache-backend" });
+    wit_bindgen::generate!({ path: "../../wit/frozen/0.1.0", world: "cache-backend" });
 }
 
 #[cfg(target_arch = "wasm32")]
