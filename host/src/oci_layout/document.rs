@@ -17,30 +17,26 @@ use crate::records::go_json;
 use crate::{Digest, Layer, Manifest};
 
 /// The media type of a cache's config.
-pub const CONFIG_TYPE: &str = "application/vnd.buildkit.cacheconfig.v0";
+pub(super) const CONFIG_TYPE: &str = "application/vnd.buildkit.cacheconfig.v0";
 /// The media type of the manifest that is written.
-pub const MANIFEST_TYPE: &str = "application/vnd.oci.image.manifest.v1+json";
-/// The media type of an index, such as `index.json`.
-pub const INDEX_TYPE: &str = "application/vnd.oci.image.index.v1+json";
+pub(super) const MANIFEST_TYPE: &str = "application/vnd.oci.image.manifest.v1+json";
+/// The media type of `index.json`.
+pub(super) const INDEX_TYPE: &str = "application/vnd.oci.image.index.v1+json";
 /// What `oci-layout` says.
 pub(super) const LAYOUT: &str = r#"{"imageLayoutVersion":"1.0.0"}"#;
 
-const CREATED_AT: &str = "buildkit/createdat";
+pub(super) const CREATED_AT: &str = "buildkit/createdat";
 const DIFF_ID: &str = "containerd.io/uncompressed";
 /// Go's zero time, which BuildKit's stores write where there is none.
-const ZERO_TIME: &str = "0001-01-01T00:00:00Z";
+pub(super) const ZERO_TIME: &str = "0001-01-01T00:00:00Z";
 
 /// What points to a blob.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Descriptor {
-    /// What the blob is.
+pub(super) struct Descriptor {
     #[serde(rename = "mediaType", default)]
     pub media_type: String,
-    /// The blob.
     pub digest: Digest,
-    /// Its size, in bytes.
     pub size: u64,
-    /// What else is known of it.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub annotations: BTreeMap<String, String>,
 }
@@ -55,13 +51,13 @@ struct AnyManifest {
 }
 
 #[derive(Serialize)]
-struct ImageManifest {
+pub(super) struct ImageManifest {
     #[serde(rename = "schemaVersion")]
-    schema_version: u8,
+    pub schema_version: u8,
     #[serde(rename = "mediaType")]
-    media_type: &'static str,
-    config: Descriptor,
-    layers: Vec<Descriptor>,
+    pub media_type: &'static str,
+    pub config: Descriptor,
+    pub layers: Vec<Descriptor>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -85,9 +81,7 @@ fn is_zero(number: &i64) -> bool {
 }
 
 /// A manifest, sorted into the cache's config and layers.
-#[derive(Debug)]
-pub struct CacheManifest {
-    /// The cache's config, which is a blob of its own.
+pub(super) struct CacheManifest {
     pub config: Descriptor,
     layers: HashMap<Digest, Descriptor>,
 }
@@ -175,25 +169,21 @@ impl CacheManifest {
     }
 }
 
-/// Why a JSON document is not the manifest of a cache.
+/// Why JSON is no cache's manifest.
 #[derive(Debug, thiserror::Error)]
-pub enum NotACache {
-    /// Not a manifest of any kind.
+pub(super) enum NotACache {
     #[error("it is no manifest: {0}")]
     Json(#[source] serde_json::Error),
-    /// It has the fields of both kinds.
     #[error("it is a manifest and an index at once")]
     Ambiguous,
-    /// Its config has this media type, which is not a cache's.
     #[error("an image, or something else with a config of type `{0}`")]
     Image(String),
-    /// None of its entries is a cache's config.
     #[error("an index without a cache's config, as an image for several platforms has")]
     Index,
 }
 
 /// The config blob of a cache.
-pub fn config_json(manifest: &Manifest) -> serde_json::Result<String> {
+pub(super) fn config_json(manifest: &Manifest) -> serde_json::Result<String> {
     let layers = manifest.layers.iter().map(|layer| ConfigLayer {
         blob: layer.blob.clone(),
         parent: layer.parent.map_or(-1, i64::from),
@@ -209,7 +199,7 @@ pub fn config_json(manifest: &Manifest) -> serde_json::Result<String> {
 
 /// The manifest blob of a cache: always an OCI image manifest, BuildKit's
 /// default form.
-pub fn manifest_json(manifest: &Manifest, config: Descriptor) -> serde_json::Result<String> {
+pub(super) fn manifest_json(manifest: &Manifest, config: Descriptor) -> serde_json::Result<String> {
     let layers = manifest.layers.iter().map(|layer| {
         let mut annotations = BTreeMap::from([(DIFF_ID.to_owned(), layer.diff_id.to_string())]);
         if let Some(time) = layer
@@ -239,7 +229,7 @@ pub fn manifest_json(manifest: &Manifest, config: Descriptor) -> serde_json::Res
 }
 
 /// The descriptor of a blob that is `json`.
-pub fn describe(json: &str, media_type: &str) -> Descriptor {
+pub(super) fn describe(json: &str, media_type: &str) -> Descriptor {
     Descriptor {
         media_type: media_type.to_owned(),
         digest: Digest::of(json.as_bytes()),
