@@ -1,5 +1,8 @@
 //! The contract in Rust, generated from `wit/`: the version that this host
 //! speaks, and [`v0_1`], the one before, for the adapter in `contract::v0_1`.
+//!
+//! The macro names a variable of its own `store`, so a function of that name can
+//! only be the last of its interface: `layers.store` is.
 
 wasmtime::component::bindgen!({
     path: "../wit",
