@@ -32,7 +32,7 @@ mod bindings {
 
 use std::rc::Rc;
 
-use bindings::exports::build_cache::plugin::{backend, inventory, layers, names};
+use bindings::exports::build_cache::plugin::{backend, inventory};
 use bindings::{wit_future, wit_stream};
 use wit_bindgen::{FutureReader, StreamReader};
 
@@ -251,6 +251,7 @@ bindings::export!(Component with_types_in bindings);
 /// tests run, they are merely checked.
 #[cfg(not(target_family = "wasm"))]
 const _: () = {
+    use bindings::exports::build_cache::plugin::{layers, names};
     const fn exports<T: backend::Guest + inventory::Guest + layers::Guest + names::Guest>() {}
     exports::<Component>();
 };
