@@ -16,12 +16,13 @@ mod xml;
 mod tests;
 
 use std::cell::Cell;
+use std::time::SystemTime;
 
 use futures::lock::Mutex;
 
 pub(crate) use block_id::BlockIds;
 pub(crate) use failure::Failure;
-pub(crate) use operations::{Condition, LONGEST_PAGE, MAX_PUT_BLOB, Page, Properties, Span};
+pub(crate) use operations::{Condition, LONGEST_PAGE, MAX_PUT_BLOB, Page, Properties, Span, Whole};
 pub(crate) use xml::Listed;
 
 use crate::config::Config;
@@ -74,6 +75,14 @@ impl<'a, T: Transport> Blobs<'a, T> {
             clock_ahead: Cell::new(0),
             container: Container::default(),
         }
+    }
+
+    /// The time of day, in seconds since the Unix epoch: by the server's clock
+    /// where ours turned out to be wrong.
+    pub(crate) fn now(&self) -> u64 {
+        let now = sending::shift(self.transport.time_of_day(), self.clock_ahead.get());
+        let since = now.duration_since(SystemTime::UNIX_EPOCH);
+        since.map_or(0, |since| since.as_secs())
     }
 
     /// Requests sent so far, those sent again included.

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
-use build_cache_host::{Attribute, Description, Digest, Plugin, Variable};
+use build_cache_host::{Attribute, Contract, Description, Digest, Plugin, Variable};
 use serde::Serialize;
 
 use crate::args::FolderArgs;
@@ -22,6 +22,10 @@ struct Inspected<'a> {
     digest: &'a Digest,
     /// In bytes.
     size: usize,
+    /// The version of the contract that it speaks.
+    contract: &'a str,
+    /// What the contract of this host has and that one does not.
+    lacks: &'a [&'a str],
     imports: &'a [String],
     exports: &'a [String],
 }
@@ -56,6 +60,8 @@ pub async fn inspect(file: &Path, console: &Console) -> Result<()> {
         description: plugin.description(),
         digest: plugin.digest(),
         size: plugin.size(),
+        contract: plugin.contract().version(),
+        lacks: plugin.contract().lacks(),
         imports: plugin.imports(),
         exports: plugin.exports(),
     };
@@ -121,6 +127,7 @@ fn text(file: &Path, plugin: &Plugin) -> String {
     let mut lines = vec![
         format!("{type} {version}  {}", file.display()),
         format!("{} bytes, {}", plugin.size(), plugin.digest()),
+        contract(plugin.contract()),
     ];
     let mut section = |title: &str, entries: Vec<String>| {
         lines.push(format!("\n{title}"));
@@ -155,6 +162,18 @@ fn text(file: &Path, plugin: &Plugin) -> String {
     section("Imports", plugin.imports().to_vec());
     section("Exports", plugin.exports().to_vec());
     lines.join("\n")
+}
+
+/// The version of the contract, and what is missing from it.
+fn contract(contract: Contract) -> String {
+    let lacks = contract.lacks();
+    match lacks.is_empty() {
+        true => format!("contract {contract}"),
+        false => format!(
+            "contract {contract}: it runs without {}, which came later",
+            lacks.join(", ")
+        ),
+    }
 }
 
 /// What an attribute is for, and how it may be given.

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use crate::bindings::build_cache::plugin::types;
 use crate::oci_layout::LayoutError;
 use crate::text::Scrubber;
-use crate::{Digest, ManifestError, SpecError};
+use crate::{Digest, InvalidDigest, ManifestError, SpecError};
 
 /// Why something failed.
 #[derive(Debug, thiserror::Error)]
@@ -175,6 +175,18 @@ impl Error {
             Wit::Unavailable(text) => Self::Unavailable(scrub.clean(&text)),
             Wit::Corrupt(text) => Self::Corrupt(scrub.clean(&text)),
             Wit::Content(text) => Self::Content(scrub.clean(&text)),
+            Wit::Unsupported(text) => Self::Unsupported(scrub.clean(&text)),
+            Wit::Conflict(text) => Self::Conflict(scrub.clean(&text)),
+            Wit::MissingLayers(blobs) => {
+                let parsed: Result<_, _> = blobs.iter().map(|blob| blob.parse()).collect();
+                match parsed {
+                    Ok(blobs) => Self::MissingLayers(blobs),
+                    Err(error) => Self::Other(format!(
+                        "the plugin reports missing layers, one of which has no digest: {}",
+                        scrub.clean(&InvalidDigest::to_string(&error))
+                    )),
+                }
+            }
             Wit::Other(text) => Self::Other(scrub.clean(&text)),
         }
     }

@@ -19,13 +19,14 @@ use wasmtime::{Engine, Store};
 
 use crate::activity::Activity;
 use crate::bindings::build_cache::plugin::types;
-use crate::bindings::exports::build_cache::plugin::{backend, inventory};
-use crate::bindings::{CacheBackend, CacheBackendPre};
+use crate::bindings::exports::build_cache::plugin::{backend, inventory, layers, names};
+use crate::contract::{Backend, Pre};
 use crate::http::Traffic;
 use crate::limits;
 use crate::link_local;
+use crate::listener::{Call, Listener, NO_CALL, OnEvent};
 use crate::reach::Reach;
-use crate::receive::{self, Received};
+use crate::receive::Received;
 use crate::state::State;
 use crate::text::Scrubber;
 use crate::{Description, Error, Grants};
@@ -38,17 +39,36 @@ type Reply<T> = oneshot::Sender<Answer<T>>;
 pub(crate) enum Job {
     Export(types::Manifest, Reply<backend::ExportSummary>),
     Import(Reply<Vec<backend::Imported>>),
+    Check(Reply<backend::Access>),
+    Find(Vec<String>, Reply<Vec<Option<layers::StoredLayer>>>),
+    Store {
+        blob: String,
+        size: u64,
+        reply: Reply<layers::Outcome>,
+    },
     Read {
         blob: String,
         offset: u64,
         length: Option<u64>,
         reply: Reply<Option<Received<bytes::Bytes>>>,
     },
+    Touch(Vec<String>, Reply<Vec<bool>>),
+    ConfiguredNames(Reply<Vec<String>>),
+    Load(String, Reply<Option<names::NamedManifest>>),
+    Publish(Publication, Reply<()>),
     Manifests(Reply<Received<Vec<inventory::ManifestInfo>>>),
     Blobs(Reply<Received<Vec<inventory::BlobInfo>>>),
     RemoveManifest(inventory::ManifestInfo, Reply<bool>),
     RemoveBlob(inventory::BlobInfo, Reply<bool>),
-    Check(Reply<backend::Access>),
+}
+
+/// A manifest to be written under names.
+pub(crate) struct Publication {
+    pub(crate) names: Vec<String>,
+    pub(crate) manifest: types::Manifest,
+    pub(crate) precondition: names::Precondition,
+    /// In seconds.
+    pub(crate) touch_older_than: Option<u64>,
 }
 
 /// What an instance is opened with.
@@ -63,7 +83,8 @@ pub(crate) struct Opening {
 pub(crate) struct Instance {
     pub(crate) plugin: String,
     pub(crate) listing_bytes: usize,
-    jobs: mpsc::UnboundedSender<Job>,
+    jobs: mpsc::UnboundedSender<(Call, Job)>,
+    listener: Listener,
     task: AbortHandle,
     failure: Arc<OnceLock<String>>,
     activity: Activity,
@@ -82,7 +103,7 @@ impl Instance {
     /// Makes an instance and opens a cache in it.
     pub(crate) async fn start(
         engine: &Engine,
-        pre: CacheBackendPre<State>,
+        pre: Pre,
         state: State,
         opening: Opening,
     ) -> Result<Self, Error> {
@@ -93,6 +114,7 @@ impl Instance {
         let peak_memory_bytes = Arc::clone(&state.limits.peak_memory_bytes);
         let traffic = state.hooks.traffic();
         let activity = state.limits.activity();
+        let listener = state.listener.clone();
         let idle_time = opening.grants.idle_time;
         let listing_bytes = opening.grants.listing_bytes;
 
@@ -106,6 +128,7 @@ impl Instance {
             plugin,
             listing_bytes,
             jobs,
+            listener,
             task: task.abort_handle(),
             failure,
             activity,
@@ -119,13 +142,20 @@ impl Instance {
         }
     }
 
+    /// Numbers a call, of which `on_event` hears, or with none the listener that
+    /// the cache was opened with.
+    pub(crate) fn number(&self, on_event: Option<OnEvent>) -> Call {
+        self.listener.number(on_event)
+    }
+
     /// Runs a call in the instance.
     pub(crate) async fn call<T>(
         &self,
+        call: &Call,
         job: impl FnOnce(Reply<T>) -> Job,
     ) -> Result<Answer<T>, Error> {
         let (reply, answer) = oneshot::channel();
-        if self.jobs.send(job(reply)).is_err() {
+        if self.jobs.send((call.clone(), job(reply))).is_err() {
             return Err(self.failed().await);
         }
         match self.watch(answer).await? {
@@ -168,7 +198,7 @@ impl Instance {
 
 /// The task that owns the store.
 struct Driver {
-    pre: CacheBackendPre<State>,
+    pre: Pre,
     store: Store<State>,
     opening: Opening,
 }
@@ -177,7 +207,7 @@ impl Driver {
     async fn run(
         mut self,
         ready: oneshot::Sender<Result<(), Error>>,
-        mut jobs: mpsc::UnboundedReceiver<Job>,
+        mut jobs: mpsc::UnboundedReceiver<(Call, Job)>,
         failure: Arc<OnceLock<String>>,
     ) {
         limits::apply(&mut self.store);
@@ -196,17 +226,14 @@ impl Driver {
     }
 
     /// Instantiates, asks what the cache would reach, and grants it.
-    async fn prepare(&mut self) -> wasmtime::Result<Result<CacheBackend, Error>> {
+    async fn prepare(&mut self) -> wasmtime::Result<Result<Backend, Error>> {
         let Self {
             pre,
             store,
             opening,
         } = self;
-        let backend = pre.instantiate_async(&mut *store).await?;
-        let asked = backend
-            .build_cache_plugin_backend()
-            .call_authorities(&mut *store, &opening.attributes)
-            .await?;
+        let backend = pre.instantiate(store).await?;
+        let asked = backend.authorities(store, &opening.attributes).await?;
         let asked = match asked {
             Ok(asked) => asked,
             Err(error) => {
@@ -248,17 +275,16 @@ impl Driver {
     /// Opens the cache and runs the calls, until there are no more handles.
     async fn serve(
         &mut self,
-        backend: CacheBackend,
+        backend: Backend,
         ready: oneshot::Sender<Result<(), Error>>,
-        jobs: &mut mpsc::UnboundedReceiver<Job>,
+        jobs: &mut mpsc::UnboundedReceiver<(Call, Job)>,
     ) -> wasmtime::Result<()> {
         let backend = Arc::new(backend);
         let attributes = std::mem::take(&mut self.opening.attributes);
         let scrubber = Arc::clone(&self.store.data().scrubber);
         self.store
             .run_concurrent(async |accessor| {
-                let caches = backend.build_cache_plugin_backend().cache();
-                let cache = match caches.call_open(accessor, attributes).await? {
+                let cache = match backend.open(accessor, NO_CALL, attributes).await? {
                     Ok(cache) => cache,
                     Err(error) => {
                         let _ = ready.send(Err(Error::from_backend(error, &scrubber)));
@@ -266,10 +292,11 @@ impl Driver {
                     }
                 };
                 let _ = ready.send(Ok(()));
-                while let Some(job) = jobs.recv().await {
+                while let Some((call, job)) = jobs.recv().await {
                     accessor.spawn(Run {
                         backend: Arc::clone(&backend),
                         cache,
+                        call,
                         job,
                     })?;
                 }
@@ -281,80 +308,20 @@ impl Driver {
 
 /// One call, beside the others.
 struct Run {
-    backend: Arc<CacheBackend>,
+    backend: Arc<Backend>,
     cache: ResourceAny,
+    call: Call,
     job: Job,
 }
 
 impl AccessorTask<State> for Run {
-    /// Nobody may be waiting for the answer any more: that is no failure.
     async fn run(self, accessor: &Accessor<State>) -> wasmtime::Result<()> {
         let Self {
             backend,
             cache,
+            call,
             job,
         } = self;
-        let caches = backend.build_cache_plugin_backend().cache();
-        let inventory = backend.build_cache_plugin_inventory();
-        match job {
-            Job::Export(manifest, reply) => {
-                let _ = reply.send(caches.call_export(accessor, cache, manifest).await?);
-            }
-            Job::Import(reply) => {
-                let _ = reply.send(caches.call_import(accessor, cache).await?);
-            }
-            Job::Read {
-                blob,
-                offset,
-                length,
-                reply,
-            } => {
-                let answer = match caches
-                    .call_read(accessor, cache, blob.clone(), offset, length)
-                    .await?
-                {
-                    Ok(Some((stream, outcome))) => {
-                        Ok(Some(accessor.with(|store| {
-                            receive::bytes(store, &blob, stream, outcome)
-                        })?))
-                    }
-                    Ok(None) => Ok(None),
-                    Err(error) => Err(error),
-                };
-                let _ = reply.send(answer);
-            }
-            Job::Manifests(reply) => {
-                let answer = match inventory.call_manifests(accessor, cache).await? {
-                    Ok((stream, outcome)) => {
-                        Ok(accessor.with(|store| receive::items(store, stream, outcome))?)
-                    }
-                    Err(error) => Err(error),
-                };
-                let _ = reply.send(answer);
-            }
-            Job::Blobs(reply) => {
-                let answer = match inventory.call_blobs(accessor, cache).await? {
-                    Ok((stream, outcome)) => {
-                        Ok(accessor.with(|store| receive::items(store, stream, outcome))?)
-                    }
-                    Err(error) => Err(error),
-                };
-                let _ = reply.send(answer);
-            }
-            Job::RemoveManifest(info, reply) => {
-                let _ = reply.send(
-                    inventory
-                        .call_remove_manifest(accessor, cache, info)
-                        .await?,
-                );
-            }
-            Job::RemoveBlob(info, reply) => {
-                let _ = reply.send(inventory.call_remove_blob(accessor, cache, info).await?);
-            }
-            Job::Check(reply) => {
-                let _ = reply.send(caches.call_check(accessor, cache).await?);
-            }
-        }
-        Ok(())
+        backend.run(accessor, cache, call.id(), job).await
     }
 }

@@ -39,6 +39,7 @@ mod cache;
 mod command_identity;
 mod compiled;
 mod content;
+mod contract;
 mod description;
 mod digest;
 mod error;
@@ -76,6 +77,7 @@ pub use cache::{
 };
 pub use command_identity::{CommandIdentities, CommandIdentity};
 pub use content::{Content, DirContent, MemoryContent};
+pub use contract::Contract;
 pub use description::{Attribute, Description, Variable};
 pub use digest::{Digest, InvalidDigest};
 pub use error::Error;

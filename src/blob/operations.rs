@@ -36,6 +36,15 @@ pub(crate) enum Condition {
 pub(crate) struct Properties {
     /// In bytes.
     pub(crate) size: u64,
+    /// When it was last written or touched, in seconds since the Unix epoch; 0
+    /// where the service does not say.
+    pub(crate) modified: u64,
+    pub(crate) etag: String,
+}
+
+/// A whole blob, and its version.
+pub(crate) struct Whole {
+    pub(crate) bytes: Vec<u8>,
     pub(crate) etag: String,
 }
 
@@ -63,6 +72,7 @@ impl<T: Transport> Blobs<'_, T> {
         match length.and_then(|text| text.trim().parse().ok()) {
             Some(size) => Ok(Some(Properties {
                 size,
+                modified: modified(&answer.headers),
                 etag: answer.headers.get("etag").unwrap_or("").to_owned(),
             })),
             None => Err(strange(&request, 200, "it does not tell the blob's length")),
@@ -75,8 +85,23 @@ impl<T: Transport> Blobs<'_, T> {
         key: &BlobKey,
         limit: usize,
     ) -> Result<Option<Vec<u8>>, Failure> {
+        let whole = self.get_whole(key, limit).await?;
+        Ok(whole.map(|whole| whole.bytes))
+    }
+
+    /// Get Blob, the whole of it with its version: none where there is no such
+    /// blob.
+    pub(crate) async fn get_whole(
+        &self,
+        key: &BlobKey,
+        limit: usize,
+    ) -> Result<Option<Whole>, Failure> {
         let request = self.request(Method::Get, Some(key));
-        self.or_absent(self.fetch(&request, limit).await)
+        let answer = self.or_absent(self.fetch(&request, limit).await)?;
+        Ok(answer.map(|answer| Whole {
+            etag: answer.headers.get("etag").unwrap_or("").to_owned(),
+            bytes: answer.body,
+        }))
     }
 
     /// Get Blob from `offset`, to its end or for `length` bytes, of which
@@ -197,6 +222,37 @@ impl<T: Transport> Blobs<'_, T> {
         }
     }
 
+    /// Set Blob Metadata to what it is already: changes nothing but the time of
+    /// the last change, and with it the ETag. False where there is no such blob,
+    /// or only an archived one, which nobody can read.
+    /// <https://learn.microsoft.com/rest/api/storageservices/set-blob-metadata>
+    pub(crate) async fn touch(&self, key: &BlobKey) -> Result<bool, Failure> {
+        let found = self.request(Method::Head, Some(key));
+        let Some(found) = self.or_absent(self.send(&found, 200).await)? else {
+            return Ok(false);
+        };
+        let mut request = self.request(Method::Put, Some(key));
+        request.query = vec![("comp", "metadata".to_owned())];
+        for (name, value) in found.headers.iter() {
+            if name.starts_with("x-ms-meta-") {
+                request.headers.push(name, value);
+            }
+        }
+        // What another writer puts there in between keeps its own metadata.
+        let etag = found.headers.get("etag").unwrap_or("").to_owned();
+        Condition::Is(etag).put_on(&mut request.headers);
+        match self.send(&request, 200).await {
+            Ok(_) => Ok(true),
+            Err(failure) if failure.is_absence() || failure.code() == "BlobArchived" => Ok(false),
+            // Then it was changed a moment ago, and is as new as we would make
+            // it, unless it was removed. A lease is none of that.
+            Err(failure) if failure.is_lost_race() && failure.code() != "LeaseIdMissing" => {
+                Ok(self.properties(key).await?.is_some())
+            }
+            Err(failure) => Err(failure),
+        }
+    }
+
     /// List Blobs whose keys begin with `prefix`, at most `count` of them, from
     /// where the last part ended. A container that does not exist holds none.
     pub(crate) async fn list(
@@ -220,7 +276,7 @@ impl<T: Transport> Blobs<'_, T> {
             .extend(marker.map(|marker| ("marker", marker)));
         match self.or_absent(self.fetch(&request, MAX_LISTING).await)? {
             None => Ok(Page::default()),
-            Some(body) => xml::listing(&body).map_err(|why| strange(&request, 200, &why)),
+            Some(answer) => xml::listing(&answer.body).map_err(|why| strange(&request, 200, &why)),
         }
     }
 
@@ -312,6 +368,12 @@ impl Condition {
             Self::Is(etag) => headers.push("if-match", etag.as_str()),
         }
     }
+}
+
+/// When a blob was last changed, in seconds since the Unix epoch.
+fn modified(headers: &Headers) -> u64 {
+    let date = headers.get("last-modified").unwrap_or("");
+    xml::seconds(date).unwrap_or(0)
 }
 
 /// Whether the answer's range is the one asked for: a proxy in between might

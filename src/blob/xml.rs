@@ -13,6 +13,9 @@ pub(crate) struct Listed {
     pub(crate) size: u64,
     /// In seconds since the Unix epoch.
     pub(crate) modified: u64,
+    /// When it was last written or read, in seconds since the Unix epoch; none
+    /// where the account does not keep count of that.
+    pub(crate) used: Option<u64>,
     /// In quotes, as conditions take it.
     pub(crate) etag: String,
 }
@@ -50,13 +53,12 @@ pub(super) fn listing(xml: &[u8]) -> Result<Listing, String> {
                 Ok(size) => blob.size = size,
                 Err(_) => wrong = Some("it holds a size that is no number"),
             },
-            "Last-Modified" => {
-                let time = httpdate::parse_http_date(text).ok();
-                match time.and_then(|time| time.duration_since(std::time::UNIX_EPOCH).ok()) {
-                    Some(time) => blob.modified = time.as_secs(),
-                    None => wrong = Some("it holds a date that is none"),
-                }
-            }
+            "Last-Modified" => match seconds(text) {
+                Some(seconds) => blob.modified = seconds,
+                None => wrong = Some("it holds a date that is none"),
+            },
+            // Only where last access time tracking is turned on.
+            "LastAccessTime" => blob.used = seconds(text),
             "Etag" => blob.etag = format!("\"{}\"", text.trim_matches('"')),
             _ => {}
         },
@@ -67,6 +69,13 @@ pub(super) fn listing(xml: &[u8]) -> Result<Listing, String> {
         None if !is_listing => Err("it is no listing".to_owned()),
         None => Ok(listing),
     }
+}
+
+/// Reads a date, in seconds since the Unix epoch.
+pub(super) fn seconds(date: &str) -> Option<u64> {
+    let time = httpdate::parse_http_date(date).ok()?;
+    let since = time.duration_since(std::time::UNIX_EPOCH).ok()?;
+    Some(since.as_secs())
 }
 
 /// Reads an error's code and message; empty where the body is no such thing.

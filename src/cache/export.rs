@@ -9,16 +9,17 @@ use std::rc::Rc;
 
 use futures::channel::mpsc;
 use futures::future::try_join3;
-use futures::stream::{self, StreamExt as _};
+use futures::stream::StreamExt as _;
 
 use super::Cache;
+use super::find::is_usable;
 use super::manifest::Manifest;
 use super::upload::Upload;
 use crate::blob::{Blobs, Condition, Properties};
 use crate::digest::Digest;
 use crate::error::Error;
 use crate::side_by_side::{Job, side_by_side};
-use crate::transport::{Body, Event, Transport};
+use crate::transport::{Event, Transport};
 
 /// A layer up to this size, in bytes, is no more than the host reads of one at a
 /// time.
@@ -77,7 +78,7 @@ impl<T: Transport> Cache<T> {
         let sending_large = send_all(large_parts, tuning.parallelism);
         try_join3(looking, sending_small, sending_large).await?;
 
-        self.write_names(blobs, json).await?;
+        self.publish_any(blobs, &self.config.names, json).await?;
 
         let uploads = uploads.into_inner();
         let stored = || uploads.iter().filter(|upload| upload.has_stored());
@@ -93,10 +94,15 @@ impl<T: Transport> Cache<T> {
 
     /// What to write a layer on, given what the store holds: none if that is
     /// the layer.
-    fn condition(&self, digest: Digest, size: u64, found: Option<Properties>) -> Option<Condition> {
+    pub(super) fn condition(
+        &self,
+        digest: Digest,
+        size: u64,
+        found: Option<Properties>,
+    ) -> Option<Condition> {
         match found {
             None => Some(Condition::Absent),
-            Some(found) if found.size == size => {
+            Some(found) if is_usable(&found, size) => {
                 self.transport.emit(Event::LayerReused(digest));
                 None
             }
@@ -111,7 +117,7 @@ impl<T: Transport> Cache<T> {
     }
 
     /// A layer to be sent.
-    fn upload<'a>(
+    pub(super) fn upload<'a>(
         &'a self,
         blobs: &'a Blobs<'a, T>,
         digest: Digest,
@@ -129,22 +135,6 @@ impl<T: Transport> Cache<T> {
             block_size,
         )
     }
-
-    /// Writes the manifest under every name.
-    async fn write_names(&self, blobs: &Blobs<'_, T>, json: Vec<u8>) -> Result<(), Error> {
-        let json = Rc::new(json);
-        let writing = self.config.names.iter().map(|name| {
-            let body = Body::Bytes(Rc::clone(&json));
-            async move {
-                let key = self.config.layout.manifest(name);
-                blobs.put(&key, body, &Condition::None).await?;
-                self.transport.emit(Event::ManifestStored(name.clone()));
-                Ok(())
-            }
-        });
-        let writing = stream::iter(writing).map(|job| -> Job { Box::pin(job) });
-        side_by_side(self.config.tuning.parallelism, writing.boxed_local()).await
-    }
 }
 
 /// Parts of layers on their way to be sent.
@@ -158,7 +148,7 @@ async fn send_all<T: Transport>(parts: Parts<'_, T>, limit: usize) -> Result<(),
 }
 
 /// The layers and their sizes, each digest once, in their order.
-fn layers_once(manifest: &Manifest) -> Result<Vec<(Digest, u64)>, String> {
+pub(super) fn layers_once(manifest: &Manifest) -> Result<Vec<(Digest, u64)>, String> {
     let mut sizes: HashMap<Digest, u64> = HashMap::new();
     let mut layers = Vec::new();
     for layer in &manifest.layers {

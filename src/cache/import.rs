@@ -6,8 +6,10 @@ use std::collections::{HashMap, HashSet};
 use futures::stream::{self, StreamExt as _};
 
 use super::Cache;
+use super::find::is_stored;
+use super::layout::BlobKey;
 use super::manifest::{MAX_MANIFEST, Manifest};
-use crate::blob::Blobs;
+use crate::blob::{Blobs, Properties, Whole};
 use crate::digest::Digest;
 use crate::error::Error;
 use crate::side_by_side::side_by_side;
@@ -17,6 +19,13 @@ use crate::transport::Transport;
 pub(crate) struct Imported {
     pub(crate) name: String,
     pub(crate) outcome: Result<Loaded, Error>,
+}
+
+/// A manifest, and the version in which it was read.
+pub(crate) struct Named {
+    pub(crate) manifest: Manifest,
+    /// The ETag.
+    pub(crate) version: String,
 }
 
 /// A manifest, and how much of it the store still backs.
@@ -35,7 +44,7 @@ impl<T: Transport> Cache<T> {
 
         let manifests: Vec<_> = names.iter().map(|_| OnceCell::new()).collect();
         let loading = names.iter().zip(&manifests).map(|(name, manifest)| async {
-            let loaded = self.load(blobs, name).await?;
+            let loaded = self.load(blobs, &self.config.layout.manifest(name)).await?;
             let _ = manifest.set(loaded);
             Ok(())
         });
@@ -43,7 +52,7 @@ impl<T: Transport> Cache<T> {
         side_by_side(limit, loading.boxed_local()).await?;
         let loaded = names.iter().zip(manifests).filter_map(|(name, manifest)| {
             let outcome = manifest.into_inner().flatten()?;
-            Some((name.clone(), outcome))
+            Some((name.clone(), outcome.map(|named| named.manifest)))
         });
         let loaded: Vec<(String, Result<Manifest, Error>)> = loaded.collect();
 
@@ -57,7 +66,7 @@ impl<T: Transport> Cache<T> {
         let layers = layers.filter(|blob| seen.insert(*blob)).collect();
         let stored = RefCell::new(HashMap::new());
         self.look_up(blobs, layers, &|blob, found| {
-            let found = found.map(|found| (blob, found.size));
+            let found = found.map(|found| (blob, found));
             stored.borrow_mut().extend(found);
         })
         .await?;
@@ -74,15 +83,14 @@ impl<T: Transport> Cache<T> {
     }
 
     /// Loads one manifest. The inner error is one of this name alone.
-    async fn load(
+    pub(super) async fn load(
         &self,
         blobs: &Blobs<'_, T>,
-        name: &str,
-    ) -> Result<Option<Result<Manifest, Error>>, Error> {
-        let key = self.config.layout.manifest(name);
-        let json = match blobs.get(&key, MAX_MANIFEST).await {
+        key: &BlobKey,
+    ) -> Result<Option<Result<Named, Error>>, Error> {
+        let Whole { bytes: json, etag } = match blobs.get_whole(key, MAX_MANIFEST).await {
             Ok(None) => return Ok(None),
-            Ok(Some(json)) => json,
+            Ok(Some(whole)) => whole,
             Err(failure) if failure.is_too_long() => {
                 return Ok(Some(Err(Error::from(failure))));
             }
@@ -96,17 +104,20 @@ impl<T: Transport> Cache<T> {
                 self.config.container.as_str()
             ))
         });
-        Ok(Some(manifest))
+        Ok(Some(manifest.map(|manifest| Named {
+            manifest,
+            version: etag,
+        })))
     }
 }
 
 /// The layers of a manifest that the store does not have at their size, each
 /// once, in their order.
-fn missing(manifest: &Manifest, stored: &HashMap<Digest, u64>) -> Vec<Digest> {
+fn missing(manifest: &Manifest, stored: &HashMap<Digest, Properties>) -> Vec<Digest> {
     let mut seen = HashMap::new();
     let layers = manifest.layers.iter();
     layers
-        .filter(|layer| stored.get(&layer.blob) != Some(&layer.size))
+        .filter(|layer| !is_stored(stored, layer.blob, layer.size))
         .filter(|layer| seen.insert(layer.blob, layer.size).is_none())
         .map(|layer| layer.blob)
         .collect()

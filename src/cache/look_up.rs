@@ -88,8 +88,12 @@ fn settle(
     let mut held: HashMap<Digest, Properties> = HashMap::new();
     for blob in page.blobs {
         if let Some(digest) = digest(&blob.key) {
-            let (size, etag) = (blob.size, blob.etag);
-            held.insert(digest, Properties { size, etag });
+            let properties = Properties {
+                size: blob.size,
+                modified: blob.modified,
+                etag: blob.etag,
+            };
+            held.insert(digest, properties);
         }
     }
     // Keys come in the order of their text, which is that of the digests.

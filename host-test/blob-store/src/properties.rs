@@ -70,6 +70,14 @@ impl Properties {
         &self.metadata
     }
 
+    /// The same, with other metadata.
+    pub fn with_metadata(&self, metadata: Vec<(String, String)>) -> Self {
+        Self {
+            standard: self.standard.clone(),
+            metadata,
+        }
+    }
+
     /// Adds the headers that a reader gets. The MD5 of the whole blob has another name beside a
     /// part of it.
     pub fn write(&self, headers: &mut HeaderMap, partial: bool) {

@@ -31,6 +31,7 @@ pub enum OperationKind {
     GetBlockList,
     GetBlob,
     GetBlobProperties,
+    SetBlobMetadata,
     DeleteBlob,
     /// Anything that the store does not do.
     Other,
@@ -38,7 +39,7 @@ pub enum OperationKind {
 
 impl OperationKind {
     /// Every kind, in the order of declaration.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::CreateContainer,
         Self::GetContainerProperties,
         Self::DeleteContainer,
@@ -49,6 +50,7 @@ impl OperationKind {
         Self::GetBlockList,
         Self::GetBlob,
         Self::GetBlobProperties,
+        Self::SetBlobMetadata,
         Self::DeleteBlob,
         Self::Other,
     ];
@@ -113,6 +115,7 @@ fn blob_operation(method: &Method, restype: &str, comp: &str) -> OperationKind {
         ("PUT", "", "") => OperationKind::PutBlob,
         ("PUT", "", "block") => OperationKind::PutBlock,
         ("PUT", "", "blocklist") => OperationKind::PutBlockList,
+        ("PUT", "", "metadata") => OperationKind::SetBlobMetadata,
         ("GET", "", "blocklist") => OperationKind::GetBlockList,
         ("GET", "", "") => OperationKind::GetBlob,
         ("HEAD", "", "") => OperationKind::GetBlobProperties,
@@ -139,6 +142,7 @@ pub(crate) enum BlobOperation {
     BlockList { committed: bool, uncommitted: bool },
     Get,
     Properties,
+    SetMetadata,
     Delete,
 }
 
@@ -179,6 +183,7 @@ impl Operation {
             OperationKind::GetBlockList => parse_block_list_type(&query)?,
             OperationKind::GetBlob => BlobOperation::Get,
             OperationKind::GetBlobProperties => BlobOperation::Properties,
+            OperationKind::SetBlobMetadata => BlobOperation::SetMetadata,
             OperationKind::DeleteBlob => BlobOperation::Delete,
             _ => return Err(not_ours(&query, &parts.method)),
         };
@@ -320,6 +325,11 @@ mod tests {
                 "GET",
                 "/acct/c/k?comp=blocklist",
                 OperationKind::GetBlockList,
+            ),
+            (
+                "PUT",
+                "/acct/c/k?comp=metadata",
+                OperationKind::SetBlobMetadata,
             ),
             ("GET", "/acct/c/k", OperationKind::GetBlob),
             ("HEAD", "/acct/c/k", OperationKind::GetBlobProperties),

@@ -2,6 +2,8 @@
 //! at a time, for hosts that learn of layers one at a time.
 
 use super::Cache;
+use crate::bindings::exports::build_cache::plugin::layers::Outcome;
+use crate::instance::Job;
 use crate::{Digest, Error};
 
 /// A layer as the store holds it.
@@ -34,8 +36,18 @@ impl Cache {
     /// # Errors
     /// [`Error::Unsupported`] from a plugin of contract 0.1.
     pub async fn find(&self, blobs: &[Digest]) -> Result<Vec<Option<StoredLayer>>, Error> {
-        let _ = blobs;
-        Err(Error::Unsupported("not built yet".to_owned()))
+        let found = self.call(|reply| Job::Find(texts(blobs), reply)).await?;
+        let found = self.answers.one_for_each(blobs.len(), found)?.into_iter();
+        found
+            .map(|layer| {
+                let Some(layer) = layer else { return Ok(None) };
+                Ok(Some(StoredLayer {
+                    size: layer.size,
+                    modified: layer.modified,
+                    version: self.answers.version(layer.version)?,
+                }))
+            })
+            .collect()
     }
 
     /// Stores one layer of `size` bytes, unless the store has it at that size.
@@ -48,8 +60,17 @@ impl Cache {
     /// [`Error::Content`] where the content could not be read,
     /// [`Error::Unsupported`] from a plugin of contract 0.1.
     pub async fn store(&self, blob: &Digest, size: u64) -> Result<StoreOutcome, Error> {
-        let _ = (blob, size);
-        Err(Error::Unsupported("not built yet".to_owned()))
+        let outcome = self
+            .call(|reply| Job::Store {
+                blob: blob.to_string(),
+                size,
+                reply,
+            })
+            .await?;
+        Ok(match outcome {
+            Outcome::Stored => StoreOutcome::Stored,
+            Outcome::Reused => StoreOutcome::Reused,
+        })
     }
 
     /// Marks layers as used now, so that a sweep that removes what is old leaves
@@ -59,7 +80,11 @@ impl Cache {
     /// [`Error::Unsupported`] where the store cannot do this, and from a plugin
     /// of contract 0.1.
     pub async fn touch(&self, blobs: &[Digest]) -> Result<Vec<bool>, Error> {
-        let _ = blobs;
-        Err(Error::Unsupported("not built yet".to_owned()))
+        let touched = self.call(|reply| Job::Touch(texts(blobs), reply)).await?;
+        self.answers.one_for_each(blobs.len(), touched)
     }
+}
+
+fn texts(blobs: &[Digest]) -> Vec<String> {
+    blobs.iter().map(Digest::to_string).collect()
 }

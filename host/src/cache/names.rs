@@ -4,7 +4,9 @@
 
 use std::time::Duration;
 
-use super::Cache;
+use super::{Cache, manifest_to_wit};
+use crate::bindings::exports::build_cache::plugin::names as wit;
+use crate::instance::{Job, Publication};
 use crate::{Error, Manifest};
 
 /// A manifest, and the version in which it was read.
@@ -34,7 +36,8 @@ impl Cache {
     /// # Errors
     /// [`Error::Unsupported`] from a plugin of contract 0.1.
     pub async fn configured_names(&self) -> Result<Vec<String>, Error> {
-        Err(Error::Unsupported("not built yet".to_owned()))
+        let names = self.call(Job::ConfiguredNames).await?;
+        self.answers.names(names, self.instance.listing_bytes)
     }
 
     /// Loads one manifest, without looking for its layers: see
@@ -44,8 +47,14 @@ impl Cache {
     /// [`Error::Corrupt`] where the manifest cannot be used,
     /// [`Error::Unsupported`] from a plugin of contract 0.1.
     pub async fn load(&self, name: &str) -> Result<Option<NamedManifest>, Error> {
-        let _ = name;
-        Err(Error::Unsupported("not built yet".to_owned()))
+        let name = name.to_owned();
+        let Some(named) = self.call(|reply| Job::Load(name, reply)).await? else {
+            return Ok(None);
+        };
+        Ok(Some(NamedManifest {
+            manifest: self.answers.manifest(named.manifest)?,
+            version: self.answers.version(named.version)?,
+        }))
     }
 
     /// Writes a manifest whose layers are stored already under each of the names.
@@ -56,6 +65,7 @@ impl Cache {
     /// by side.
     ///
     /// # Errors
+    /// - [`Error::InvalidManifest`] where the manifest does not hold together.
     /// - [`Error::MissingLayers`] where layers are not there: no name was written.
     /// - [`Error::Conflict`] where the precondition did not hold: the names before
     ///   the one that the text gives have been written.
@@ -68,7 +78,21 @@ impl Cache {
         precondition: Precondition,
         touch_older_than: Option<Duration>,
     ) -> Result<(), Error> {
-        let _ = (names, manifest, precondition, touch_older_than);
-        Err(Error::Unsupported("not built yet".to_owned()))
+        manifest.validate()?;
+        let publication = Publication {
+            names: names.to_vec(),
+            manifest: manifest_to_wit(manifest),
+            precondition: match precondition {
+                Precondition::Any => wit::Precondition::Any,
+                Precondition::Absent => wit::Precondition::Absent,
+                Precondition::Unchanged(version) => wit::Precondition::Unchanged(version),
+            },
+            touch_older_than: touch_older_than.map(|age| age.as_secs()),
+        };
+        let published = self.call(|reply| Job::Publish(publication, reply)).await;
+        if let Err(Error::MissingLayers(missing)) = &published {
+            self.answers.check_missing(missing, manifest)?;
+        }
+        published
     }
 }
