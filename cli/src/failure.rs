@@ -18,6 +18,10 @@ pub struct Misuse(pub String);
 #[derive(Debug)]
 pub struct Answered;
 
+/// The program ends with this code, and everything has been said.
+#[derive(Debug, Clone, Copy)]
+pub struct Exit(pub u8);
+
 /// Somebody wants the program to end.
 #[derive(Debug, Clone, Copy)]
 pub enum Interrupted {
@@ -30,6 +34,7 @@ pub enum Interrupted {
 
 impl std::error::Error for Misuse {}
 impl std::error::Error for Answered {}
+impl std::error::Error for Exit {}
 impl std::error::Error for Interrupted {}
 
 impl std::fmt::Display for Misuse {
@@ -41,6 +46,12 @@ impl std::fmt::Display for Misuse {
 impl std::fmt::Display for Answered {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("the answer is no")
+    }
+}
+
+impl std::fmt::Display for Exit {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "exit code {}", self.0)
     }
 }
 
@@ -58,6 +69,9 @@ pub fn exit_code(error: &anyhow::Error) -> u8 {
             Interrupted::CtrlC => 130,
             Interrupted::Terminated => 143,
         };
+    }
+    if let Some(Exit(code)) = error.downcast_ref() {
+        return *code;
     }
     let misused = error.downcast_ref::<Misuse>().is_some()
         || error.downcast_ref::<SpecError>().is_some()

@@ -12,6 +12,7 @@ mod args;
 mod check;
 mod console;
 mod failure;
+mod gateway;
 mod inspect;
 mod progress;
 mod pull;
@@ -31,7 +32,7 @@ use clap::Parser;
 
 use args::{Args, Command, LoginCommand, PluginCommand};
 use console::Console;
-use failure::{Answered, Interrupted};
+use failure::{Answered, Exit, Interrupted};
 
 /// How long a command may go on after it was stopped, to take away what it
 /// should not leave behind: some requests.
@@ -43,6 +44,7 @@ fn main() -> ExitCode {
     let outcome = run(&args, &console);
     if let Err(error) = &outcome
         && !error.is::<Answered>()
+        && !error.is::<Exit>()
     {
         console.failed(error);
     }
@@ -59,6 +61,9 @@ fn run(args: &Args, console: &Console) -> Result<()> {
         .build()
         .context("cannot start")?;
     let outcome = runtime.block_on(async {
+        if args.command.heeds_signals() {
+            return command(&args.command, console).await;
+        }
         let mut command = pin!(command(&args.command, console));
         let by = tokio::select! {
             outcome = &mut command => return outcome,
@@ -83,6 +88,8 @@ async fn command(command: &Command, console: &Console) -> Result<()> {
     match command {
         Command::Push(args) => push::run(args, console).await,
         Command::Pull(args) => pull::run(args, console).await,
+        Command::Serve(args) => gateway::serve(args, console).await,
+        Command::With(args) => gateway::with(args, console).await,
         Command::Check(args) | Command::Login(LoginCommand::Check(args)) => {
             check::run(args, console).await
         }

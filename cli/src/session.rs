@@ -44,6 +44,17 @@ pub async fn open(
     content: Option<Arc<dyn Content>>,
     on_event: OnEvent,
 ) -> Result<Cache> {
+    let (attributes, options) = how_to_open(plugin, spec, content, on_event)?;
+    Ok(plugin.open(&attributes, options).await?)
+}
+
+/// What [`open`] opens a cache with, for those who open it again and again.
+pub fn how_to_open(
+    plugin: &Plugin,
+    spec: &CacheSpec,
+    content: Option<Arc<dyn Content>>,
+    on_event: OnEvent,
+) -> Result<(Vec<(String, String)>, OpenOptions)> {
     let attributes = secrets::read_files(&spec.attributes, plugin.description())?;
     let options = OpenOptions {
         grants: Grants::from_environment(plugin.description()),
@@ -51,7 +62,7 @@ pub async fn open(
         on_event: Some(on_event),
         identity: Some(Arc::new(tools::identities())),
     };
-    Ok(plugin.open(&attributes, options).await?)
+    Ok((attributes, options))
 }
 
 /// Sets up a host that keeps compiled plugins in the user's cache folder.

@@ -1,104 +1,117 @@
 //! Between the documents of a registry and a cache: what a client's manifest and
 //! config say, and what is given to a client.
 
+use std::collections::HashMap;
+
 use build_cache_host::oci_layout::{
-    CONFIG_TYPE, CacheManifest, MANIFEST_TYPE, NotACache, config_json, describe, manifest_json,
+    Assembly, BUILDKIT_JSON_BYTES, Documents, Form, MANIFEST_TYPE, NotAssembled, assemble,
 };
-use build_cache_host::{Digest, Manifest};
+use build_cache_host::{Digest, Manifest, ManifestError};
 use bytes::Bytes;
 
 use crate::documents::Document;
 use crate::refusal::{Code, Refusal};
 
-/// The largest manifest and the largest config that BuildKit reads, in bytes: a
-/// larger one is no cache to it
-/// ([moby/buildkit#3719](https://github.com/moby/buildkit/issues/3719)).
-pub(crate) const READ_BYTES: usize = 1 << 20;
-
 /// What this registry takes, for those who bring something else.
-const TAKEN: &str = "this registry takes build caches alone: what BuildKit writes with `--cache-to type=registry,ref=…`, as an image manifest, an index or a Docker manifest list";
+const TAKEN: &str = "this registry takes build caches alone: what BuildKit writes with `--cache-to type=registry,ref=…`, or an image with an inline cache";
 
-/// The documents of a cache, as BuildKit would write them.
-pub(crate) struct Documents {
-    /// What stands for the cache.
-    pub top: (Digest, Document),
-    /// What it names beside layers.
-    pub others: Vec<(Digest, Document)>,
+/// After so many turns, what a manifest needs is there or was not sent.
+const TURNS: usize = 6;
+
+/// A cache as a client sent it.
+#[derive(Debug)]
+pub(crate) struct Read {
+    pub manifest: Manifest,
+    /// The documents that the client's manifest names.
+    pub needs: Vec<Digest>,
 }
 
-/// Reads a client's manifest. `document` gives the config that it names, which
-/// the client sent before.
+/// The documents of a cache, as they are given out.
+pub(crate) struct Written {
+    /// The digest of what stands for the cache.
+    pub top: Digest,
+    pub documents: Vec<(Digest, Document)>,
+    /// Whether BuildKit would write and read this cache in its usual form.
+    pub is_usual: bool,
+}
+
+/// Reads a client's manifest, in any form that BuildKit reads. `document` gives
+/// what it names and the client sent before.
 pub(crate) fn read(
     body: &[u8],
     document: impl Fn(&Digest) -> Option<Bytes>,
-) -> Result<Manifest, Refusal> {
-    let invalid = |reason: String| Refusal::new(Code::ManifestInvalid, reason);
-    let parsed = CacheManifest::parse(body).map_err(|error| match error {
-        NotACache::Json(error) => invalid(format!("this is not a manifest: {error}")),
-        other => invalid(format!("this is not a build cache but {other}; {TAKEN}")),
-    })?;
-    let config = document(&parsed.config.digest).ok_or_else(|| {
-        let message = format!(
-            "the cache's config {} was not sent, or too long ago",
-            parsed.config.digest
-        );
-        Refusal::new(Code::ManifestBlobUnknown, message)
-    })?;
-    let manifest = parsed
-        .with_config(&config)
-        .map_err(|reason| invalid(format!("the cache's config cannot be used: {reason}")))?;
-    manifest
-        .validate_for_buildkit()
-        .map_err(|error| invalid(format!("the cache cannot be used: {error}")))?;
-    Ok(manifest)
+) -> Result<Read, Refusal> {
+    let mut given: HashMap<Digest, Vec<u8>> = HashMap::new();
+    for _ in 0..TURNS {
+        let needed = match assemble(body, &given).map_err(|error| refused(&error))? {
+            Assembly::Whole(manifest) => {
+                let needs = given.into_keys().collect();
+                return Ok(Read { manifest, needs });
+            }
+            Assembly::Needs(needed) => needed,
+        };
+        for needed in needed {
+            let bytes = document(&needed.digest).ok_or_else(|| {
+                let message = format!(
+                    "{}, which the manifest names, was not sent, or too long ago",
+                    needed.digest
+                );
+                Refusal::new(Code::ManifestBlobUnknown, message)
+            })?;
+            given.insert(needed.digest, bytes.into());
+        }
+    }
+    Err(Refusal::new(
+        Code::ManifestInvalid,
+        "the manifest names too much",
+    ))
 }
 
 /// Whether a document may be the manifest of a cache, or a part of one, for
 /// clients that send a manifest by its digest before they name it.
 pub(crate) fn may_be_part(body: &[u8]) -> Result<(), Refusal> {
-    match CacheManifest::parse(body) {
-        Ok(_) | Err(NotACache::Image(_)) => Ok(()),
-        Err(NotACache::Json(error)) => Err(Refusal::new(
-            Code::ManifestInvalid,
-            format!("this is not a manifest: {error}"),
-        )),
-        Err(other) => Err(Refusal::new(
-            Code::ManifestInvalid,
-            format!("this is not a build cache but {other}; {TAKEN}"),
-        )),
-    }
+    let assembled = assemble(body, &HashMap::new());
+    assembled.map(drop).map_err(|error| refused(&error))
 }
 
-/// The config that a manifest names.
-pub(crate) fn config_of(body: &[u8]) -> Option<Digest> {
-    let parsed = CacheManifest::parse(body).ok()?;
-    Some(parsed.config.digest)
+fn refused(error: &NotAssembled) -> Refusal {
+    let message = match error {
+        NotAssembled::NotACache { .. } => format!("{error}; {TAKEN}"),
+        NotAssembled::Damaged {
+            document: None,
+            reason,
+        } => format!("this is not a manifest: {reason}"),
+        other => other.to_string(),
+    };
+    Refusal::new(Code::ManifestInvalid, message)
 }
 
-/// Writes a cache's documents.
-pub(crate) fn write(manifest: &Manifest) -> Result<Documents, serde_json::Error> {
-    let config = config_json(manifest)?;
-    let descriptor = describe(&config, CONFIG_TYPE);
-    let config_digest = descriptor.digest.clone();
-    let top = manifest_json(manifest, descriptor)?;
-    Ok(Documents {
-        top: document(top, MANIFEST_TYPE),
-        others: vec![(config_digest, as_document(config, CONFIG_TYPE))],
+/// Writes a cache's documents: as BuildKit would, or in a form that it reads
+/// where it would not read its own.
+pub(crate) fn write(manifest: &Manifest) -> Result<Written, ManifestError> {
+    let documents = Documents::of(manifest)?;
+    let (top, is_usual) = (documents.top().digest.clone(), documents.form == Form::Usual);
+    let Documents {
+        config,
+        manifest,
+        index,
+        ..
+    } = documents;
+    let documents = [config, manifest].into_iter().chain(index).map(|document| {
+        let media_type = document.media_type.to_owned();
+        let bytes = document.json.into();
+        (document.digest, Document { bytes, media_type })
+    });
+    Ok(Written {
+        top,
+        documents: documents.collect(),
+        is_usual,
     })
 }
 
-fn document(json: String, media_type: &str) -> (Digest, Document) {
-    (
-        Digest::of(json.as_bytes()),
-        as_document(json, media_type),
-    )
-}
-
-fn as_document(json: String, media_type: &str) -> Document {
-    Document {
-        bytes: json.into(),
-        media_type: media_type.to_owned(),
-    }
+/// Whether BuildKit reads a manifest or config of so many bytes.
+pub(crate) fn is_readable(bytes: usize) -> bool {
+    bytes as u64 <= BUILDKIT_JSON_BYTES
 }
 
 /// The media type of a manifest: what the client called it, unless the document

@@ -32,6 +32,8 @@ const TAGS: usize = 1000;
 struct Push {
     name: String,
     manifest: Manifest,
+    /// The documents that it names.
+    needs: Vec<Digest>,
     digest: Digest,
     document: Document,
 }
@@ -98,12 +100,13 @@ impl Inner {
             }
             Reference::Tag(tag) => {
                 let name = self.name(repository, tag)?;
-                let manifest = convert::read(&body, |digest| {
+                let read = convert::read(&body, |digest| {
                     self.documents.get(digest).map(|document| document.bytes)
                 })?;
                 let push = Push {
                     name,
-                    manifest,
+                    manifest: read.manifest,
+                    needs: read.needs,
                     digest: digest.clone(),
                     document,
                 };
@@ -190,10 +193,15 @@ impl Inner {
             return;
         };
         self.documents.put(push.digest.clone(), push.document.clone());
+        if !canonical.is_usual || !convert::is_readable(push.document.bytes.len()) {
+            // BuildKit gets it in another form.
+            self.written().remove(&push.name);
+            return;
+        }
         let written = Written {
-            canonical: canonical.top.0,
+            canonical: canonical.top,
             given: push.digest.clone(),
-            needs: convert::config_of(&push.document.bytes).into_iter().collect(),
+            needs: push.needs.clone(),
         };
         let mut remembered = self.written();
         if remembered.len() >= REMEMBERED {
@@ -264,28 +272,23 @@ impl Inner {
         if !layers.is_empty() && pruned.manifest.layers.is_empty() {
             return Ok(None);
         }
-        let documents = convert::write(&pruned.manifest).map_err(|error| error.to_string())?;
+        let written = convert::write(&pruned.manifest).map_err(|error| error.to_string())?;
         self.stats.imported(name, &sizes(&pruned.manifest), left_out);
-        let canonical = documents.top.0.clone();
-        if let Some(given) = self.as_given(name, &canonical) {
+        if let Some(given) = self.as_given(name, &written.top) {
             return Ok(Some(given));
         }
-        for (digest, document) in documents.others.into_iter().chain([documents.top]) {
+        for (digest, document) in written.documents {
             self.documents.put(digest, document);
         }
-        Ok(Some(canonical))
+        Ok(Some(written.top))
     }
 
-    /// What a client wrote for this very cache, if all of it is still here and
-    /// small enough for BuildKit to read.
+    /// What a client wrote for this very cache, if all of it is still here.
     fn as_given(&self, name: &str, canonical: &Digest) -> Option<Digest> {
         let written = self.written().get(name).cloned();
         let written = written.filter(|written| written.canonical == *canonical)?;
-        let is_readable = |digest: &Digest| {
-            let document = self.documents.get(digest);
-            document.is_some_and(|document| document.bytes.len() <= convert::READ_BYTES)
-        };
-        let is_whole = is_readable(&written.given) && written.needs.iter().all(is_readable);
+        let is_here = |digest: &Digest| self.documents.get(digest).is_some();
+        let is_whole = is_here(&written.given) && written.needs.iter().all(is_here);
         is_whole.then_some(written.given)
     }
 

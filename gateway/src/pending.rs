@@ -178,13 +178,6 @@ impl Pending {
         }
     }
 
-    /// Whether something is on its way.
-    pub fn is_idle(&self) -> bool {
-        let layers = self.layers();
-        let mut entries = layers.values();
-        !entries.any(|entry| matches!(*entry.state.borrow(), State::Running))
-    }
-
     /// The layers that are not stored, whether they are on their way or failed.
     pub fn unfinished(&self) -> Vec<Digest> {
         self.layers().keys().cloned().collect()

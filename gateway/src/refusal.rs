@@ -39,8 +39,6 @@ pub enum Code {
     Unsupported,
     /// The store, or the room that this server has, is not there at the moment.
     Unavailable,
-    /// Something in this server broke.
-    Unknown,
 }
 
 /// A request that is not granted, and why.
@@ -74,7 +72,6 @@ impl Refusal {
             Code::Denied => StatusCode::FORBIDDEN,
             Code::Unsupported => StatusCode::METHOD_NOT_ALLOWED,
             Code::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
-            Code::Unknown => StatusCode::INTERNAL_SERVER_ERROR,
         };
         Self {
             status,
