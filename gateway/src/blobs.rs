@@ -89,7 +89,7 @@ impl Inner {
         for source in &self.from {
             match source.find(blob).await {
                 Ok(Some(layer)) => {
-                    match self.from_store(source, blob, layer.size, asked).await {
+                    match self.fetch_blob(source, blob, layer.size, asked).await {
                         Ok(reply) => {
                             self.stats.wanted(blob);
                             return Ok(reply);
@@ -110,7 +110,7 @@ impl Inner {
 
     /// A layer, or a part of it, from a store. What cannot be given shows before
     /// the answer begins, as far as possible.
-    async fn from_store(
+    async fn fetch_blob(
         &self,
         source: &Arc<Source>,
         blob: &Digest,

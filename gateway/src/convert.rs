@@ -4,13 +4,16 @@
 use std::collections::HashMap;
 
 use build_cache_host::oci_layout::{
-    Assembly, BUILDKIT_JSON_BYTES, Documents, Form, MANIFEST_TYPE, NotAssembled, assemble,
+    Assembly, BUILDKIT_JSON_BYTES, Documents, Form, NotAssembled, assemble,
 };
 use build_cache_host::{Digest, Manifest, ManifestError};
 use bytes::Bytes;
 
 use crate::documents::Document;
 use crate::refusal::{Code, Refusal};
+
+/// What a manifest is that does not say.
+const MANIFEST_TYPE: &str = "application/vnd.oci.image.manifest.v1+json";
 
 /// What this registry takes, for those who bring something else.
 const TAKEN: &str = "this registry takes build caches alone: what BuildKit writes with `--cache-to type=registry,ref=…`, or an image with an inline cache";

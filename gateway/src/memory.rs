@@ -303,6 +303,7 @@ impl Store for MemoryStore {
                         size: layer.size,
                         modified: layer.modified,
                         version: layer.version,
+                        used: None,
                     }))
                 })
                 .collect();

@@ -145,6 +145,7 @@ impl Store for CacheStore {
                 size: seen.size,
                 modified: seen.modified,
                 version: seen.version.clone(),
+                used: None,
             };
             self.cache().await?.remove_blob(&info).await
         })

@@ -120,7 +120,9 @@ impl Inner {
         {
             return Ok(reply::created(&blob_location(repository, &blob), &blob));
         }
-        if let Some(error) = target.pending.recent_failure() {
+        if let Some(error) = target.pending.recent_failure()
+            && !self.options.ignore_errors
+        {
             return Err(Refusal::from_store(&error));
         }
         let mut draft = self.spool.draft().map_err(|error| no_room(&error))?;

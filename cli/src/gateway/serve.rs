@@ -87,8 +87,10 @@ async fn until_stopped(
     let mut watch = tokio::time::interval(WATCH);
     loop {
         tokio::select! {
-            () = signals.stop() => return,
-            () = signals.reload() => plugins.reload(&args.gateway, console).await,
+            heard = signals.next() => match heard {
+                signals::Heard::Stop => return,
+                signals::Heard::Reload => plugins.reload(&args.gateway, console).await,
+            },
             _ = watch.tick(), if args.watch => {
                 if changes.settled() {
                     plugins.reload(&args.gateway, console).await;

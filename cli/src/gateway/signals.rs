@@ -13,6 +13,16 @@ pub struct Signals {
     hang_up: tokio::signal::unix::Signal,
 }
 
+/// What a signal asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Heard {
+    /// To end the program.
+    Stop,
+    /// To load the plugins again.
+    #[cfg_attr(not(unix), allow(dead_code))]
+    Reload,
+}
+
 #[cfg(unix)]
 impl Signals {
     /// Takes over Ctrl-C, SIGTERM and SIGHUP from now on.
@@ -27,17 +37,13 @@ impl Signals {
         })
     }
 
-    /// Somebody wants the program to end.
-    pub async fn stop(&mut self) {
+    /// The next of them.
+    pub async fn next(&mut self) -> Heard {
         tokio::select! {
-            _ = self.interrupt.recv() => {}
-            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => Heard::Stop,
+            _ = self.terminate.recv() => Heard::Stop,
+            _ = self.hang_up.recv() => Heard::Reload,
         }
-    }
-
-    /// Somebody wants the plugins to be loaded again.
-    pub async fn reload(&mut self) {
-        let _ = self.hang_up.recv().await;
     }
 
     /// A signal that a terminal does not send to the command by itself.
@@ -55,11 +61,17 @@ impl Signals {
         Ok(Self {})
     }
 
-    pub async fn stop(&mut self) {
-        let _ = tokio::signal::ctrl_c().await;
+    pub async fn next(&mut self) -> Heard {
+        match tokio::signal::ctrl_c().await {
+            Ok(()) => Heard::Stop,
+            Err(_) => std::future::pending().await,
+        }
     }
+}
 
-    pub async fn reload(&mut self) {
-        std::future::pending().await
+impl Signals {
+    /// Waits until somebody wants the program to end.
+    pub async fn stop(&mut self) {
+        while self.next().await != Heard::Stop {}
     }
 }

@@ -96,10 +96,11 @@ async fn command(
 /// Waits for the command to end. Ctrl-C reaches it by the terminal; other signals
 /// are passed on.
 async fn wait(child: &mut Child, signals: &mut Signals) -> Result<ExitStatus> {
+    let id = child.id();
     loop {
         tokio::select! {
             status = child.wait() => return status.context("cannot wait for the command"),
-            () = pass_on(child.id(), signals) => {}
+            () = pass_on(id, signals) => {}
         }
     }
 }
@@ -116,7 +117,7 @@ async fn pass_on(child: Option<u32>, signals: &mut Signals) {
 
 #[cfg(not(unix))]
 async fn pass_on(_: Option<u32>, signals: &mut Signals) {
-    signals.reload().await;
+    signals.next().await;
 }
 
 /// The exit code as shells give it.

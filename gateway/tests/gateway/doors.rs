@@ -10,7 +10,7 @@ use build_cache_gateway::{Options, Password, USER};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::world::{Setup, World, header, refusal};
+use crate::world::{Setup, World, header, json_of, refusal};
 
 /// The beginning of a ClientHello, as Go's TLS sends it: a record of 186 bytes.
 const CLIENT_HELLO: &[u8] = b"\x16\x03\x01\x00\xba\x01\x00\x00\xb6\x03\x03\x6b\x1f\x0c\x7a\x11\x22\x33\x44\x55\x66\x77\x88\x99\xaa\xbb\xcc\xdd\xee\xff\x00\x01\x02\x03\x04\x05\x06\x07\x08\x09\x0a\x20\x00\x0d\x0a\x0d\x0a";
@@ -83,7 +83,7 @@ async fn the_page_needs_nothing_from_elsewhere() {
         assert!(!html.contains(outside), "{outside}");
     }
     world.push_cache("main", &[b"layer"]).await;
-    let status: serde_json::Value = world.get("/status.json").await.json().await.expect("JSON");
+    let status = json_of(world.get("/status.json").await).await;
     assert_eq!(status["caches"]["app/main"]["published"], 1);
     assert_eq!(status["layers_stored"], 1);
     for shown in status.as_object().expect("an object").keys() {
@@ -98,14 +98,13 @@ async fn the_page_needs_nothing_from_elsewhere() {
 async fn over_tls_it_speaks_tls() {
     use rustls::pki_types::PrivateKeyDer;
 
-    let _ = rustls::crypto::ring::default_provider().install_default();
+    let world = World::new().await;
     let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("a certificate");
     let key = PrivateKeyDer::Pkcs8(made.signing_key.serialize_der().into());
     let config = rustls::ServerConfig::builder()
         .with_no_client_auth()
         .with_single_cert(vec![made.cert.der().clone()], key)
         .expect("a configuration");
-    let world = World::new().await;
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let port = listener.local_addr().expect("an address").port();
     let gateway = world.gateway.clone();

@@ -4,9 +4,8 @@ use std::sync::Arc;
 
 use build_cache_gateway::memory::MemoryStore;
 use build_cache_host::Digest;
-use serde_json::Value;
 
-use crate::world::{Setup, World, digest_of, header, refusal};
+use crate::world::{Setup, World, digest_of, header, json_of, refusal};
 
 const LAYERS: [&[u8]; 3] = [b"the base", b"the middle", b"the top"];
 
@@ -199,7 +198,7 @@ async fn tags_are_listed_in_pages() {
     let list = async |query: &str| {
         let answer = world.get(&format!("/v2/app/tags/list{query}")).await;
         assert_eq!(answer.status(), 200);
-        let list: Value = answer.json().await.expect("JSON");
+        let list = json_of(answer).await;
         assert_eq!(list["name"], "app");
         let tags = list["tags"].as_array().expect("tags").iter();
         let tags: Vec<_> = tags.map(|tag| tag.as_str().expect("a tag").to_owned()).collect();

@@ -79,6 +79,8 @@ impl World {
         let port = listener.local_addr().expect("an address").port();
         let serving = gateway.clone();
         tokio::spawn(async move { serving.serve(listener, None).await });
+        // Another test may have done it.
+        let _ = rustls::crypto::ring::default_provider().install_default();
         let http = reqwest::Client::builder()
             .no_proxy()
             .timeout(Duration::from_secs(60))
@@ -145,8 +147,13 @@ impl World {
     /// Pushes a cache of these layers under `app:TAG`, each on the one before.
     /// Does not send the layers.
     pub async fn put_cache(&self, tag: &str, layers: &[&[u8]]) -> Response {
-        let (config, manifest) = cache(layers);
-        self.upload(config.as_bytes()).await;
+        self.upload(cache(layers).0.as_bytes()).await;
+        self.put_manifest(tag, layers).await
+    }
+
+    /// The same where the config was sent before.
+    pub async fn put_manifest(&self, tag: &str, layers: &[&[u8]]) -> Response {
+        let (_, manifest) = cache(layers);
         let path = format!("/v2/app/manifests/{tag}");
         let headers = [("content-type", MANIFEST_TYPE)];
         self.send("PUT", &path, &headers, manifest).await
@@ -237,11 +244,16 @@ pub fn digest_of(answer: &Response) -> Digest {
     header(answer, "docker-content-digest").parse().expect("a digest")
 }
 
+pub async fn json_of(answer: Response) -> Value {
+    let bytes = answer.bytes().await.expect("a body");
+    serde_json::from_slice(&bytes).expect("JSON")
+}
+
 /// The code and the message of a refusal.
 pub async fn refusal(answer: Response) -> (u16, String, String) {
     let status = answer.status().as_u16();
     assert_eq!(header(&answer, "content-type"), "application/json; charset=utf-8");
-    let body: Value = answer.json().await.expect("JSON");
+    let body = json_of(answer).await;
     let error = &body["errors"][0];
     let text = |key: &str| error[key].as_str().expect("text").to_owned();
     (status, text("code"), text("message"))
