@@ -18,7 +18,9 @@ const WATCH: Duration = Duration::from_secs(1);
 /// Serves until a signal ends it.
 pub async fn run(args: &ServeArgs, console: &Console) -> Result<()> {
     doorway::check(args)?;
-    let (password, password_file) = password(args)?;
+    let listener = doorway::listen(args.listen).await?;
+    let address = listener.local_addr().context("cannot listen")?;
+    let (password, password_file) = password(args, address.port())?;
     let tls = match (&args.tls_cert, &args.tls_key) {
         (Some(cert), Some(key)) => Some(doorway::tls(cert, key)?),
         _ => None,
@@ -27,8 +29,6 @@ pub async fn run(args: &ServeArgs, console: &Console) -> Result<()> {
     hosts.push(args.listen.ip().to_string());
     let (gateway, plugins) = setup::gateway(&args.gateway, password, hosts, console).await?;
     let mut signals = signals::Signals::listen()?;
-    let listener = doorway::listen(args.listen).await?;
-    let address = listener.local_addr().context("cannot listen")?;
     let serving = tokio::spawn({
         let gateway = gateway.clone();
         async move { gateway.serve(listener, tls).await }
@@ -139,7 +139,7 @@ fn look(files: &[PathBuf]) -> Vec<Option<(SystemTime, u64)>> {
 }
 
 /// The password that clients need, and where they find it.
-fn password(args: &ServeArgs) -> Result<(Option<Password>, Option<PathBuf>)> {
+fn password(args: &ServeArgs, port: u16) -> Result<(Option<Password>, Option<PathBuf>)> {
     if !args.auth {
         return Ok((None, None));
     }
@@ -150,7 +150,7 @@ fn password(args: &ServeArgs) -> Result<(Option<Password>, Option<PathBuf>)> {
     let folder = args.gateway.spool.clone().unwrap_or_else(setup::default_spool);
     std::fs::create_dir_all(&folder)
         .with_context(|| format!("cannot make {}", folder.display()))?;
-    let path = folder.join(format!("password-{}", args.listen.port()));
+    let path = folder.join(format!("password-{port}"));
     doorway::write_password(&path, &password)?;
     Ok((Some(password), Some(path)))
 }

@@ -2,6 +2,7 @@
 //! and a store that checks signatures.
 
 mod check;
+mod gateway;
 mod misuse;
 mod plugins;
 mod pull;
