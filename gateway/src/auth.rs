@@ -196,7 +196,12 @@ mod tests {
             "basic {}",
             STANDARD.encode("build-cache:secret")
         ))));
-        for wrong in ["build-cache:", "build-cache:secre", "other:secret", "secret"] {
+        for wrong in [
+            "build-cache:",
+            "build-cache:secre",
+            "other:secret",
+            "secret",
+        ] {
             assert!(!password.is_in(&basic(wrong)), "{wrong}");
         }
         for wrong in ["Bearer secret", "Basic", "Basic !", ""] {

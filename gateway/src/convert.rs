@@ -93,7 +93,10 @@ fn refused(error: &NotAssembled) -> Refusal {
 /// where it would not read its own.
 pub(crate) fn write(manifest: &Manifest) -> Result<Written, ManifestError> {
     let documents = Documents::of(manifest)?;
-    let (top, is_usual) = (documents.top().digest.clone(), documents.form == Form::Usual);
+    let (top, is_usual) = (
+        documents.top().digest.clone(),
+        documents.form == Form::Usual,
+    );
     let Documents {
         config,
         manifest,

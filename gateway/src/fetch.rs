@@ -112,7 +112,9 @@ async fn deliver(
         if found != request.blob {
             let reason = format!("its {at} bytes have the digest {found}");
             request.source.learn_spoiled(&request.blob, &reason);
-            return Err(io::Error::other(format!("the stored layer is damaged: {reason}")));
+            return Err(io::Error::other(format!(
+                "the stored layer is damaged: {reason}"
+            )));
         }
     }
     if let Some(held) = held {
@@ -269,9 +271,16 @@ async fn read_range(
             }
             Err(error) => error,
         };
-        failures = if range.start > begun_at { 1 } else { failures + 1 };
+        failures = if range.start > begun_at {
+            1
+        } else {
+            failures + 1
+        };
         if failures > RESUMPTIONS {
-            stats.warn(format!("{}: layer {blob} cannot be read: {error}", source.label));
+            stats.warn(format!(
+                "{}: layer {blob} cannot be read: {error}",
+                source.label
+            ));
             return Err(io::Error::other(error));
         }
         tokio::time::sleep(FIRST_PAUSE * 2_u32.pow(failures - 1)).await;
@@ -380,7 +389,10 @@ mod tests {
             let (got, error) = collect(fetcher.fetch(request)).await;
             assert!((got.len() as u64) < wanted);
             let error = error.expect("an error").to_string();
-            assert!(error.contains("damaged") && source.is_spoiled(&blob), "{error}");
+            assert!(
+                error.contains("damaged") && source.is_spoiled(&blob),
+                "{error}"
+            );
         }
     }
 
@@ -390,7 +402,8 @@ mod tests {
         let blob = store.insert(layer(1 << 20));
         store.break_reads(usize::MAX, 0);
         let fetcher = Fetcher::new(Stats::new(None));
-        let (got, error) = collect(fetcher.fetch(request(&store, &blob, 1 << 20, 0..1 << 20))).await;
+        let (got, error) =
+            collect(fetcher.fetch(request(&store, &blob, 1 << 20, 0..1 << 20))).await;
         assert!(got.is_empty() && error.expect("an error").to_string().contains("broke"));
         assert_eq!(store.calls().read, RESUMPTIONS + 1);
     }

@@ -260,7 +260,11 @@ impl Inner {
     }
 
     /// Answers a request.
-    pub async fn answer(self: Arc<Self>, mut request: Request<Incoming>, peer: SocketAddr) -> Reply {
+    pub async fn answer(
+        self: Arc<Self>,
+        mut request: Request<Incoming>,
+        peer: SocketAddr,
+    ) -> Reply {
         let began = Instant::now();
         let is_head = request.method() == Method::HEAD;
         let route = Route::parse(request.uri().path());

@@ -123,7 +123,8 @@ impl Inner {
         }
         // Until it is written, whoever asks gets it from memory. Of two that
         // are on their way under one name, the later one counts.
-        self.documents.put(push.digest.clone(), push.document.clone());
+        self.documents
+            .put(push.digest.clone(), push.document.clone());
         let turn = {
             let mut behind = self.behind();
             let turn = behind.get(&push.name).map_or(0, |(_, turn)| turn + 1);
@@ -135,10 +136,14 @@ impl Inner {
             let published = inner.publish(&push).await;
             if let Err(refusal) = &published {
                 let (name, why) = (&push.name, &refusal.message);
-                inner.stats.warn(format!("the cache {name} was not stored: {why}"));
+                inner
+                    .stats
+                    .warn(format!("the cache {name} was not stored: {why}"));
             }
             let mut behind = inner.behind();
-            let is_latest = behind.get(&push.name).is_some_and(|(_, latest)| *latest == turn);
+            let is_latest = behind
+                .get(&push.name)
+                .is_some_and(|(_, latest)| *latest == turn);
             // One that could not be stored stays, to be named at the end.
             if is_latest && published.is_ok() {
                 behind.remove(&push.name);
@@ -192,7 +197,8 @@ impl Inner {
         let Ok(canonical) = convert::write(&push.manifest) else {
             return;
         };
-        self.documents.put(push.digest.clone(), push.document.clone());
+        self.documents
+            .put(push.digest.clone(), push.document.clone());
         if !canonical.is_usual || !convert::is_readable(push.document.bytes.len()) {
             // BuildKit gets it in another form.
             self.written().remove(&push.name);
@@ -273,7 +279,8 @@ impl Inner {
             return Ok(None);
         }
         let written = convert::write(&pruned.manifest).map_err(|error| error.to_string())?;
-        self.stats.imported(name, &sizes(&pruned.manifest), left_out);
+        self.stats
+            .imported(name, &sizes(&pruned.manifest), left_out);
         if let Some(given) = self.as_given(name, &written.top) {
             return Ok(Some(given));
         }

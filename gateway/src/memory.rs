@@ -193,7 +193,9 @@ impl Store for MemoryStore {
             let content = content.ok_or_else(|| Error::Content("there is none".to_owned()))?;
             let read: Result<Vec<Bytes>, _> = content.read(blob, 0, size).try_collect().await;
             let bytes = read.map_err(|error| Error::Content(error.to_string()))?;
-            self.state().blobs.insert(blob.clone(), bytes.concat().into());
+            self.state()
+                .blobs
+                .insert(blob.clone(), bytes.concat().into());
             Ok(StoreOutcome::Stored)
         })
     }
@@ -210,7 +212,9 @@ impl Store for MemoryStore {
             let Some(bytes) = state.blobs.get(blob).cloned() else {
                 return Ok(None);
             };
-            let start = usize::try_from(offset).unwrap_or(usize::MAX).min(bytes.len());
+            let start = usize::try_from(offset)
+                .unwrap_or(usize::MAX)
+                .min(bytes.len());
             let end = length.map_or(bytes.len(), |length| {
                 let length = usize::try_from(length).unwrap_or(usize::MAX);
                 start.saturating_add(length).min(bytes.len())
@@ -234,10 +238,13 @@ impl Store for MemoryStore {
         Box::pin(async move {
             self.call(|calls| calls.load += 1).await?;
             let state = self.state();
-            Ok(state.names.get(name).map(|(manifest, version)| NamedManifest {
-                manifest: manifest.clone(),
-                version: version.to_string(),
-            }))
+            Ok(state
+                .names
+                .get(name)
+                .map(|(manifest, version)| NamedManifest {
+                    manifest: manifest.clone(),
+                    version: version.to_string(),
+                }))
         })
     }
 

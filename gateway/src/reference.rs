@@ -35,7 +35,7 @@ impl Repository {
     /// letters and digits, with `.`, `_`, `__` or `-` between them, in parts
     /// with `/` between them.
     pub fn parse(name: &str) -> Option<Self> {
-        if name.len() > MAX_REPOSITORY_BYTES || name.contains([':', '@']) {
+        if name.len() > MAX_REPOSITORY_BYTES || !name.is_ascii() || name.contains([':', '@']) {
             return None;
         }
         let parsed: OciReference = format!("{ANY_REGISTRY}/{name}:tag").parse().ok()?;
@@ -53,7 +53,8 @@ impl Tag {
     /// Checks a tag: up to 128 letters, digits, `.`, `_` and `-`, of which the
     /// first is a letter, a digit or `_`.
     pub fn parse(tag: &str) -> Option<Self> {
-        if tag.contains(['@', '/', ':']) {
+        // What a crate takes for a letter may be one of any script.
+        if !tag.is_ascii() || tag.contains(['@', '/', ':']) {
             return None;
         }
         let parsed: OciReference = format!("{ANY_REGISTRY}/r:{tag}").parse().ok()?;

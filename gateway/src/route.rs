@@ -4,8 +4,8 @@
 use build_cache_host::Digest;
 use percent_encoding::percent_decode_str;
 
-use crate::refusal::{Code, Refusal};
 use crate::reference::{Reference, Repository};
+use crate::refusal::{Code, Refusal};
 
 /// What a path names.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -188,8 +188,14 @@ mod tests {
                 format!("/v2/cache/app/blobs/sha256%3A{}", digest.hex()),
                 Route::Blob(app(), digest.clone()),
             ),
-            ("/v2/cache/app/blobs/uploads/".to_owned(), Route::Uploads(app())),
-            ("/v2/cache/app/blobs/uploads".to_owned(), Route::Uploads(app())),
+            (
+                "/v2/cache/app/blobs/uploads/".to_owned(),
+                Route::Uploads(app()),
+            ),
+            (
+                "/v2/cache/app/blobs/uploads".to_owned(),
+                Route::Uploads(app()),
+            ),
             (
                 "/v2/cache/app/blobs/uploads/id1".to_owned(),
                 Route::Upload(app(), "id1".to_owned()),

@@ -72,12 +72,7 @@ async fn accept(
     }
 }
 
-async fn welcome(
-    stream: TcpStream,
-    peer: SocketAddr,
-    tls: Option<TlsAcceptor>,
-    inner: Arc<Inner>,
-) {
+async fn welcome(stream: TcpStream, peer: SocketAddr, tls: Option<TlsAcceptor>, inner: Arc<Inner>) {
     let stop = inner.stop.subscribe();
     // Small answers should not wait for more to send; without it all still works.
     let _ = stream.set_nodelay(true);

@@ -393,7 +393,9 @@ mod tests {
         let asked = blobs(40);
         let there = Digest::of(b"there");
         let questions = asked.iter().chain([&there]).map(|blob| source.has(blob));
-        let answers = futures::future::try_join_all(questions).await.expect("answers");
+        let answers = futures::future::try_join_all(questions)
+            .await
+            .expect("answers");
         assert_eq!(answers.iter().flatten().count(), 1);
         assert_eq!(store.calls().find, 1);
         assert!(source.has(&there).await.expect("an answer").is_some());
@@ -405,7 +407,12 @@ mod tests {
         let store = MemoryStore::new();
         let there = store.insert(&b"there"[..]);
         let source = source(&store);
-        source.list().expect("a listing").changed().await.unwrap_err();
+        source
+            .list()
+            .expect("a listing")
+            .changed()
+            .await
+            .unwrap_err();
         assert!(source.has(&there).await.expect("an answer").is_some());
         for blob in blobs(100) {
             assert!(source.has(&blob).await.expect("an answer").is_none());

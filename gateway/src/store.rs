@@ -158,9 +158,7 @@ impl Store for CacheStore {
     fn names(&self) -> BoxFuture<'_, Result<BoxStream<'static, Result<String, Error>>, Error>> {
         Box::pin(async move {
             let manifests = self.cache().await?.manifests().await?;
-            Ok(manifests
-                .map(|info| info.map(|info| info.name))
-                .boxed())
+            Ok(manifests.map(|info| info.map(|info| info.name)).boxed())
         })
     }
 }

@@ -113,10 +113,7 @@ impl Inner {
         let target = self.target()?;
         if let Some(mount) = &query.mount
             && let Ok(blob) = mount.parse()
-            && self
-                .size_for_push(&blob, request.headers())
-                .await
-                .is_some()
+            && self.size_for_push(&blob, request.headers()).await.is_some()
         {
             return Ok(reply::created(&blob_location(repository, &blob), &blob));
         }
@@ -205,11 +202,7 @@ impl Inner {
     }
 
     /// How far an upload has come.
-    pub async fn upload_status(
-        &self,
-        repository: &Repository,
-        id: &str,
-    ) -> Result<Reply, Refusal> {
+    pub async fn upload_status(&self, repository: &Repository, id: &str) -> Result<Reply, Refusal> {
         let upload = self.uploads.get(repository, id)?;
         let draft = lock(&upload).await?;
         let size = draft.as_ref().ok_or_else(no_upload)?.size;
@@ -254,7 +247,10 @@ impl Inner {
                 ),
             ));
         }
-        let spooled = self.spool.keep(draft, digest).map_err(|error| no_room(&error))?;
+        let spooled = self
+            .spool
+            .keep(draft, digest)
+            .map_err(|error| no_room(&error))?;
         // What a manifest names as its config goes to the store as a part of the
         // cache, not as a layer. No layer is JSON.
         match spooled.json(DOCUMENT_BYTES) {
@@ -272,22 +268,27 @@ impl Inner {
 
     /// Sends a document to the store after all, since a manifest names it as a
     /// layer.
-    pub async fn store_document(self: &Arc<Self>, digest: &Digest, bytes: &Bytes) -> Result<(), Refusal> {
+    pub async fn store_document(
+        self: &Arc<Self>,
+        digest: &Digest,
+        bytes: &Bytes,
+    ) -> Result<(), Refusal> {
         let target = self.target()?;
         let mut draft = self.spool.draft().map_err(|error| no_room(&error))?;
         let mut body = http_body_util::Full::new(bytes.clone());
         let patience = self.options.limits.patience;
         let received = intake::receive(&mut draft, &mut body, patience).await;
         received.map_err(|error| refused(&error))?;
-        let spooled = self.spool.keep(draft, digest).map_err(|error| no_room(&error))?;
+        let spooled = self
+            .spool
+            .keep(draft, digest)
+            .map_err(|error| no_room(&error))?;
         target.pending.submit(spooled);
         Ok(())
     }
 }
 
-async fn lock(
-    upload: &Upload,
-) -> Result<tokio::sync::MutexGuard<'_, Option<Draft>>, Refusal> {
+async fn lock(upload: &Upload) -> Result<tokio::sync::MutexGuard<'_, Option<Draft>>, Refusal> {
     let locked = tokio::time::timeout(BUSY, upload.draft.lock()).await;
     locked.map_err(|_| {
         Refusal::new(
@@ -300,10 +301,7 @@ async fn lock(
 
 /// Whether a chunk does not begin where the last one ended, or is not as long as
 /// it says.
-fn out_of_order(
-    request: &Request<Incoming>,
-    size: u64,
-) -> Result<Option<StatusCode>, Refusal> {
+fn out_of_order(request: &Request<Incoming>, size: u64) -> Result<Option<StatusCode>, Refusal> {
     let headers = request.headers();
     let Some(range) = headers.get(CONTENT_RANGE) else {
         return Ok(None);

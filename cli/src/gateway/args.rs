@@ -131,7 +131,8 @@ fn size(text: &str) -> Result<u64, String> {
         _ => return Err("the unit is not one of KiB, MiB, GiB, TiB, kB, MB, GB, TB".to_owned()),
     };
     let number = digits.trim().parse::<u64>();
-    let number = number.map_err(|_| "expected a whole number and a unit, such as 20GiB".to_owned())?;
+    let number =
+        number.map_err(|_| "expected a whole number and a unit, such as 20GiB".to_owned())?;
     number
         .checked_mul(unit)
         .filter(|bytes| *bytes > 0)

@@ -62,7 +62,8 @@ pub fn tls(cert: &Path, key: &Path) -> Result<TlsAcceptor> {
 
 /// The password in this file.
 pub fn read_password(path: &Path) -> Result<Password> {
-    let text = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let text =
+        fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
     let text = text.trim_end_matches(['\r', '\n']).to_owned();
     Password::new(text).ok_or_else(|| Misuse(format!("{} is empty", path.display())).into())
 }

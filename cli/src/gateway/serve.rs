@@ -41,10 +41,7 @@ pub async fn run(args: &ServeArgs, console: &Console) -> Result<()> {
     gateway.warm_up();
     until_stopped(&mut signals, args, &plugins, console).await;
 
-    console.note(&format!(
-        "ending; what is under way has {} s",
-        args.grace
-    ));
+    console.note(&format!("ending; what is under way has {} s", args.grace));
     let grace = Duration::from_secs(args.grace);
     let unfinished = tokio::select! {
         unfinished = gateway.finish(grace) => unfinished,
@@ -147,7 +144,11 @@ fn password(args: &ServeArgs, port: u16) -> Result<(Option<Password>, Option<Pat
         return Ok((Some(doorway::read_password(path)?), Some(path.clone())));
     }
     let password = Password::random().context("cannot draw a password")?;
-    let folder = args.gateway.spool.clone().unwrap_or_else(setup::default_spool);
+    let folder = args
+        .gateway
+        .spool
+        .clone()
+        .unwrap_or_else(setup::default_spool);
     std::fs::create_dir_all(&folder)
         .with_context(|| format!("cannot make {}", folder.display()))?;
     let path = folder.join(format!("password-{port}"));
@@ -162,7 +163,8 @@ fn announce(
     password_file: Option<&std::path::Path>,
     console: &Console,
 ) {
-    let mut text = format!("listening on {address}; Ctrl-C ends it; http://{address}/ shows what it does");
+    let mut text =
+        format!("listening on {address}; Ctrl-C ends it; http://{address}/ shows what it does");
     if let Some(path) = password_file {
         text.push_str(&format!(
             "\n  docker login {address} --username {USER} --password-stdin < {}",

@@ -54,7 +54,11 @@ pub async fn gateway(
         ..Options::default()
     };
     let to = match to {
-        Some(spec) => Some(plugins.open("--to", spec, args, Some(&spool), console).await?),
+        Some(spec) => Some(
+            plugins
+                .open("--to", spec, args, Some(&spool), console)
+                .await?,
+        ),
         None => None,
     };
     let mut stores = Vec::new();

@@ -28,8 +28,7 @@ const NOT_RUNNABLE: u8 = 126;
 /// Runs the command. Its exit code is this program's, unless the cache that it
 /// pushed is lost.
 pub async fn run(args: &WithArgs, console: &Console) -> Result<()> {
-    let (gateway, _plugins) =
-        setup::gateway(&args.gateway, None, Vec::new(), console).await?;
+    let (gateway, _plugins) = setup::gateway(&args.gateway, None, Vec::new(), console).await?;
     let mut signals = Signals::listen()?;
     let any_port = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
     let listener = doorway::listen(any_port).await?;
@@ -50,10 +49,7 @@ pub async fn run(args: &WithArgs, console: &Console) -> Result<()> {
 }
 
 /// Waits until everything is stored, unless somebody does not want to wait.
-async fn finish(
-    gateway: &Gateway,
-    signals: &mut Signals,
-) -> build_cache_gateway::Unfinished {
+async fn finish(gateway: &Gateway, signals: &mut Signals) -> build_cache_gateway::Unfinished {
     let all = async {
         gateway.flush().await;
         // Clients have gone; what they left open is not waited for.

@@ -131,7 +131,9 @@ impl Client {
             let answer: Response = request.send().await.expect("an answer");
             let header = |name: &str| {
                 let value = answer.headers().get(name);
-                value.map_or("", |value| value.to_str().expect("text")).to_owned()
+                value
+                    .map_or("", |value| value.to_str().expect("text"))
+                    .to_owned()
             };
             Answer {
                 status: answer.status().as_u16(),
@@ -161,7 +163,11 @@ impl Client {
             if self.send("HEAD", &path, Vec::new()).status == 200 {
                 continue;
             }
-            let begun = self.send("POST", &format!("/v2/{repository}/blobs/uploads/"), Vec::new());
+            let begun = self.send(
+                "POST",
+                &format!("/v2/{repository}/blobs/uploads/"),
+                Vec::new(),
+            );
             assert_eq!(begun.status, 202);
             let bytes = std::fs::read(blob(dir, digest)).expect("a blob");
             let path = format!("{}?digest={digest}", begun.location);
@@ -182,18 +188,25 @@ fn assert_same_cache(pulled: &Path, fixture: &Path) {
     };
     let (_, digest) = tags(pulled).swap_remove(0);
     assert_eq!(digest, *expected);
-    for entry in std::fs::read_dir(fixture.join("blobs/sha256")).expect("blobs").flatten() {
+    for entry in std::fs::read_dir(fixture.join("blobs/sha256"))
+        .expect("blobs")
+        .flatten()
+    {
         let name = entry.file_name();
         let bytes = std::fs::read(entry.path()).expect("a blob");
         let pulled = std::fs::read(pulled.join("blobs/sha256").join(&name));
-        assert!(pulled.expect("the same blob") == bytes, "{}", name.display());
+        assert!(
+            pulled.expect("the same blob") == bytes,
+            "{}",
+            name.display()
+        );
     }
 }
 
 #[test]
 fn what_a_builder_pushes_is_the_cache_of_that_name_for_everybody() {
     let world = World::new();
-    let serving = Serving::start(&world, &["--to", &world.cache("")]);
+    let serving = Serving::start(&world, &["--to", &world.cache("parallelism=16")]);
     let client = Client::new(&serving.address);
     let fixture = buildkit("local-max");
     client.push(&fixture, "team/app:Feature_.2FX");
@@ -203,7 +216,10 @@ fn what_a_builder_pushes_is_the_cache_of_that_name_for_everybody() {
     assert_same_cache(&pulled, &fixture);
     let (code, said) = serving.end();
     assert_eq!(code, Some(0));
-    assert!(said.contains("10 layers sent") && said.contains("team/app/Feature/X"), "{said}");
+    assert!(
+        said.contains("10 layers sent") && said.contains("team/app/Feature/X"),
+        "{said}"
+    );
 }
 
 #[test]
@@ -211,7 +227,7 @@ fn what_was_pushed_from_a_directory_is_given_to_a_builder_byte_for_byte() {
     let world = World::new();
     let fixture = buildkit("local-max");
     world.push(&fixture, "name=app");
-    let serving = Serving::start(&world, &["--from", &world.cache("")]);
+    let serving = Serving::start(&world, &["--from", &world.cache("parallelism=16")]);
     let client = Client::new(&serving.address);
     let [(_, digest)] = &tags(&fixture)[..] else {
         panic!("not one cache")
@@ -245,7 +261,11 @@ fn a_store_that_is_down_is_said_in_the_plugin_s_own_words() {
     let digest = build_cache_host::Digest::of(&layer);
     let begun = client.send("POST", "/v2/app/blobs/uploads/", Vec::new());
     let path = format!("{}?digest={digest}", begun.location);
-    assert_eq!(client.send("PUT", &path, layer).status, 201, "it is in the spool");
+    assert_eq!(
+        client.send("PUT", &path, layer).status,
+        201,
+        "it is in the spool"
+    );
     let mut refused = client.send("POST", "/v2/app/blobs/uploads/", Vec::new());
     let patience = Instant::now() + Duration::from_secs(20);
     while refused.status == 202 && Instant::now() < patience {
@@ -262,7 +282,10 @@ fn a_store_that_is_down_is_said_in_the_plugin_s_own_words() {
 #[test]
 fn nobody_comes_in_without_the_password() {
     let world = World::new();
-    let mut serving = Serving::start(&world, &["--auth", "--from", &world.cache("")]);
+    let mut serving = Serving::start(
+        &world,
+        &["--auth", "--from", &world.cache("parallelism=16")],
+    );
     let login = serving.wait_for("docker login");
     let file = PathBuf::from(login.split("< ").nth(1).expect("a file"));
     let mode = std::os::unix::fs::MetadataExt::mode(&std::fs::metadata(&file).expect("a file"));
@@ -270,7 +293,10 @@ fn nobody_comes_in_without_the_password() {
     let mut client = Client::new(&serving.address);
     assert_eq!(client.get("/v2/").status, 401);
     let password = std::fs::read_to_string(&file).expect("a password");
-    assert!(serving.said.iter().all(|line| !line.contains(&password)), "it is not shown");
+    assert!(
+        serving.said.iter().all(|line| !line.contains(&password)),
+        "it is not shown"
+    );
     client.password = Some(password);
     assert_eq!(client.get("/v2/").status, 200);
 }
@@ -278,18 +304,30 @@ fn nobody_comes_in_without_the_password() {
 #[test]
 fn what_cannot_be_right_is_said_at_once() {
     let world = World::new();
-    let to = world.cache("");
+    let to = world.cache("parallelism=16");
     for (args, parts) in [
-        (&["serve", "--listen", "0.0.0.0:0", "--to", &to][..], &["needs --auth"][..]),
+        (
+            &["serve", "--listen", "0.0.0.0:0", "--to", &to][..],
+            &["needs --auth"][..],
+        ),
         (
             &["serve", "--listen", "0.0.0.0:0", "--auth", "--to", &to],
             &["--tls-cert", "--insecure"],
         ),
         (
-            &["serve", "--to", "type=azblob,mode=max"],
+            &[
+                "serve",
+                "--listen",
+                "127.0.0.1:0",
+                "--to",
+                "type=azblob,mode=max",
+            ],
             &["`mode` has no meaning here"],
         ),
-        (&["with", "--to", "type=nonsense", "--", "true"], &["nonsense.wasm"]),
+        (
+            &["with", "--to", "type=nonsense", "--", "true"],
+            &["nonsense.wasm"],
+        ),
     ] {
         world.run(args).failed(2, parts);
     }
@@ -303,7 +341,7 @@ fn a_plugin_that_is_not_one_changes_nothing() {
     let world = World::new();
     let plugin = world.path("azblob.wasm");
     std::fs::copy(crate::world::components().join("azblob.wasm"), &plugin).expect("a copy");
-    let to = world.cache("");
+    let to = world.cache("parallelism=16");
     let mut serving = Serving::start(&world, &["--plugin", text(&plugin), "--to", &to]);
     let client = Client::new(&serving.address);
     client.push(&buildkit("local-max"), "app:one");
@@ -325,10 +363,22 @@ fn with(world: &World, script: &str, meanwhile: impl FnOnce(&str)) -> crate::wor
         told.display(),
         done.display()
     );
-    let (spool, to) = (world.path("spool"), world.cache(""));
-    let args = ["with", "--spool", text(&spool), "--to", &to, "--", "/bin/sh", "-c", &script];
+    let (spool, to) = (world.path("spool"), world.cache("parallelism=16"));
+    let args = [
+        "with",
+        "--spool",
+        text(&spool),
+        "--to",
+        &to,
+        "--",
+        "/bin/sh",
+        "-c",
+        &script,
+    ];
     let mut command = world.command(&args);
-    command.args(["sh", "registry={registry}"]).env("PATH", "/usr/bin:/bin");
+    command
+        .args(["sh", "registry={registry}"])
+        .env("PATH", "/usr/bin:/bin");
     std::thread::scope(|scope| {
         let running = scope.spawn(|| world.run_command(command));
         let patience = Instant::now() + Duration::from_secs(60);
@@ -367,10 +417,13 @@ fn the_exit_code_is_the_command_s() {
         assert_eq!(ran.code, Some(code), "{ran:?}");
     }
     let world = World::new();
-    let to = world.cache("");
+    let to = world.cache("parallelism=16");
     let ran = world.run(&["with", "--to", &to, "--", "/nowhere/command"]);
     assert_eq!(ran.code, Some(127), "{ran:?}");
-    assert!(ran.stderr.contains("cannot run `/nowhere/command`"), "{ran:?}");
+    assert!(
+        ran.stderr.contains("cannot run `/nowhere/command`"),
+        "{ran:?}"
+    );
 }
 
 #[test]
@@ -378,7 +431,17 @@ fn a_store_that_cannot_be_opened_may_be_ignored() {
     let world = World::new();
     let to = "type=azblob,account_url=nonsense://x,ignore-error=true";
     let spool = world.path("spool");
-    let args = ["with", "--spool", text(&spool), "--to", to, "--", "/bin/sh", "-c", "exit 3"];
+    let args = [
+        "with",
+        "--spool",
+        text(&spool),
+        "--to",
+        to,
+        "--",
+        "/bin/sh",
+        "-c",
+        "exit 3",
+    ];
     let ran = world.run(&args);
     assert_eq!(ran.code, Some(3), "{ran:?}");
     assert!(ran.stderr.contains("ignore-error=true"), "{ran:?}");

@@ -20,7 +20,9 @@ async fn a_tls_hello_on_the_plain_port_is_answered_in_http() {
     let world = World::new().await;
     let mut hello = CLIENT_HELLO.to_vec();
     hello.resize(191, 0x2a);
-    let mut stream = TcpStream::connect(world.address()).await.expect("a connection");
+    let mut stream = TcpStream::connect(world.address())
+        .await
+        .expect("a connection");
     stream.write_all(&hello).await.expect("sent");
     let mut answer = [0; 12];
     let read = tokio::time::timeout(Duration::from_secs(5), stream.read_exact(&mut answer));
@@ -33,14 +35,25 @@ async fn a_tls_hello_on_the_plain_port_is_answered_in_http() {
 #[tokio::test]
 async fn only_this_machine_s_names_are_answered() {
     let world = World::new().await;
-    for (name, value) in [("host", "evil.example:80"), ("origin", "http://evil.example")] {
-        for path in ["/", "/v2/", "/v2/app/manifests/main", "/metrics", "/status.json"] {
+    for (name, value) in [
+        ("host", "evil.example:80"),
+        ("origin", "http://evil.example"),
+    ] {
+        for path in [
+            "/",
+            "/v2/",
+            "/v2/app/manifests/main",
+            "/metrics",
+            "/status.json",
+        ] {
             let answer = world.send("GET", path, &[(name, value)], "").await;
             let (status, code, _) = refusal(answer).await;
             assert_eq!((status, code.as_str()), (421, "DENIED"), "{name} {path}");
         }
     }
-    let answer = world.send("GET", "/v2/", &[("host", "host.docker.internal:5511")], "").await;
+    let answer = world
+        .send("GET", "/v2/", &[("host", "host.docker.internal:5511")], "")
+        .await;
     assert_eq!(answer.status(), 200);
 }
 
@@ -57,10 +70,20 @@ async fn a_password_is_asked_for_everywhere_but_at_the_health_check() {
     let world = World::with(MemoryStore::new(), setup).await;
     let right = STANDARD.encode(format!("{USER}:{}", password.reveal()));
     let wrong = STANDARD.encode(format!("{USER}:wrong"));
-    for path in ["/", "/v2/", "/v2/app/manifests/main", "/metrics", "/status.json", "/nowhere"] {
+    for path in [
+        "/",
+        "/v2/",
+        "/v2/app/manifests/main",
+        "/metrics",
+        "/status.json",
+        "/nowhere",
+    ] {
         for headers in [&[][..], &[("authorization", &*format!("Basic {wrong}"))]] {
             let answer = world.send("GET", path, headers, "").await;
-            assert_eq!(header(&answer, "www-authenticate"), "Basic realm=\"build-cache\"");
+            assert_eq!(
+                header(&answer, "www-authenticate"),
+                "Basic realm=\"build-cache\""
+            );
             let (status, code, _) = refusal(answer).await;
             assert_eq!((status, code.as_str()), (401, "UNAUTHORIZED"), "{path}");
         }
@@ -87,7 +110,10 @@ async fn the_page_needs_nothing_from_elsewhere() {
     assert_eq!(status["caches"]["app/main"]["published"], 1);
     assert_eq!(status["layers_stored"], 1);
     for shown in status.as_object().expect("an object").keys() {
-        assert!(html.contains(&format!("s.{shown}")), "the page shows no {shown}");
+        assert!(
+            html.contains(&format!("s.{shown}")),
+            "the page shows no {shown}"
+        );
     }
     let metrics = world.get("/metrics").await.text().await.expect("text");
     let line = r#"build_cache_gateway_layers_total{outcome="stored"} 1"#;
@@ -105,7 +131,9 @@ async fn over_tls_it_speaks_tls() {
         .with_no_client_auth()
         .with_single_cert(vec![made.cert.der().clone()], key)
         .expect("a configuration");
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
+        .await
+        .expect("a port");
     let port = listener.local_addr().expect("an address").port();
     let gateway = world.gateway.clone();
     let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
@@ -116,6 +144,9 @@ async fn over_tls_it_speaks_tls() {
         .tls_certs_only([pem])
         .build()
         .expect("a client");
-    let answer = client.get(format!("https://localhost:{port}/v2/")).send().await;
+    let answer = client
+        .get(format!("https://localhost:{port}/v2/"))
+        .send()
+        .await;
     assert_eq!(answer.expect("an answer").status(), 200);
 }

@@ -4,8 +4,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use build_cache_gateway::memory::MemoryStore;
 use build_cache_gateway::Options;
+use build_cache_gateway::memory::MemoryStore;
 use build_cache_host::Digest;
 use serde_json::json;
 
@@ -85,7 +85,12 @@ async fn a_failure_that_is_to_be_ignored_is_a_warning() {
     }
     assert_eq!(world.put_cache("main", &LAYERS[..1]).await.status(), 201);
     let warnings = world.warnings();
-    assert!(warnings.iter().any(|warning| warning.contains("ignore-error")), "{warnings:?}");
+    assert!(
+        warnings
+            .iter()
+            .any(|warning| warning.contains("ignore-error")),
+        "{warnings:?}"
+    );
 }
 
 #[tokio::test]
@@ -117,18 +122,32 @@ async fn what_is_no_cache_is_refused_with_what_is() {
         (String::new(), "not a manifest"),
     ] {
         let headers = [("content-type", MANIFEST_TYPE)];
-        let answer = world.send("PUT", "/v2/app/manifests/main", &headers, manifest.clone()).await;
+        let answer = world
+            .send("PUT", "/v2/app/manifests/main", &headers, manifest.clone())
+            .await;
         let (status, code, message) = refusal(answer).await;
-        assert_eq!((status, code.as_str()), (400, "MANIFEST_INVALID"), "{manifest}");
+        assert_eq!(
+            (status, code.as_str()),
+            (400, "MANIFEST_INVALID"),
+            "{manifest}"
+        );
         assert!(message.contains(said), "{message}");
     }
     let (_, manifest) = cache(&LAYERS);
-    let answer = world.send("PUT", "/v2/app/manifests/main", &[], manifest.clone()).await;
-    assert_eq!(refusal(answer).await.1, "MANIFEST_BLOB_UNKNOWN", "its config was not sent");
+    let answer = world
+        .send("PUT", "/v2/app/manifests/main", &[], manifest.clone())
+        .await;
+    assert_eq!(
+        refusal(answer).await.1,
+        "MANIFEST_BLOB_UNKNOWN",
+        "its config was not sent"
+    );
     let other = format!("/v2/app/manifests/{}", Digest::of(b"other"));
     let answer = world.send("PUT", &other, &[], manifest).await;
     assert_eq!(refusal(answer).await.1, "DIGEST_INVALID");
-    let answer = world.send("DELETE", "/v2/app/manifests/main", &[], "").await;
+    let answer = world
+        .send("DELETE", "/v2/app/manifests/main", &[], "")
+        .await;
     assert_eq!(refusal(answer).await, (405, "UNSUPPORTED".to_owned(), "this registry does not do that: it stores and gives build caches, and `build-cache` removes them".to_owned()));
     assert!(world.store.manifest("app/main").is_none());
 }
@@ -145,7 +164,9 @@ async fn a_cache_with_wrong_records_is_refused() {
     );
     world.upload(wrong.as_bytes()).await;
     world.upload(LAYERS[0]).await;
-    let answer = world.send("PUT", "/v2/app/manifests/main", &[], manifest).await;
+    let answer = world
+        .send("PUT", "/v2/app/manifests/main", &[], manifest)
+        .await;
     let (_, code, message) = refusal(answer).await;
     assert_eq!(code, "MANIFEST_INVALID");
     assert!(message.contains("record 0"), "{message}");
@@ -202,7 +223,13 @@ async fn write_behind_answers_early_and_tells_at_the_end() {
     assert_eq!(world.promised("main").await.expect("from memory").len(), 3);
     world.gateway.flush().await;
     assert!(world.store.manifest("app/main").is_some());
-    assert!(world.gateway.finish(Duration::from_secs(5)).await.is_empty());
+    assert!(
+        world
+            .gateway
+            .finish(Duration::from_secs(5))
+            .await
+            .is_empty()
+    );
 }
 
 #[tokio::test]

@@ -10,7 +10,10 @@ use crate::world::{Setup, World, digest_of, header, json_of, refusal};
 const LAYERS: [&[u8]; 3] = [b"the base", b"the middle", b"the top"];
 
 fn digests(layers: &[&[u8]]) -> Vec<String> {
-    layers.iter().map(|layer| Digest::of(layer).to_string()).collect()
+    layers
+        .iter()
+        .map(|layer| Digest::of(layer).to_string())
+        .collect()
 }
 
 #[tokio::test]
@@ -37,7 +40,10 @@ async fn what_the_store_lost_is_not_promised() {
     let world = first.again().await;
     assert_eq!(world.promised("main").await, Some(digests(&LAYERS[..1])));
     let warnings = world.warnings();
-    assert!(warnings[0].contains("without 2 of its 3 layers"), "{warnings:?}");
+    assert!(
+        warnings[0].contains("without 2 of its 3 layers"),
+        "{warnings:?}"
+    );
 
     first.store.lose(&Digest::of(LAYERS[0]));
     let world = first.again().await;
@@ -65,17 +71,26 @@ async fn a_spoiled_layer_never_arrives_whole_and_the_next_push_heals_it() {
     first.store.spoil(&blob, spoiled);
 
     let world = first.again().await;
-    assert_eq!(world.promised("main").await, Some(digests(&layers)), "nobody knows yet");
+    assert_eq!(
+        world.promised("main").await,
+        Some(digests(&layers)),
+        "nobody knows yet"
+    );
     let path = format!("/v2/app/blobs/{blob}");
     let answer = world.get(&path).await;
     assert_eq!(answer.status(), 200);
     answer.bytes().await.expect_err("it breaks off");
     assert_eq!(world.promised("main").await, Some(digests(&layers[..1])));
     assert_eq!(world.get(&path).await.status(), 404);
-    let rest = world.send("GET", &path, &[("range", "bytes=100-")], "").await;
+    let rest = world
+        .send("GET", &path, &[("range", "bytes=100-")], "")
+        .await;
     assert_eq!(rest.status(), 404);
     let warnings = world.warnings();
-    assert!(warnings.iter().any(|warning| warning.contains("damaged")), "{warnings:?}");
+    assert!(
+        warnings.iter().any(|warning| warning.contains("damaged")),
+        "{warnings:?}"
+    );
 
     // A client that pushes is told that it is not there, and sends it.
     assert_eq!(world.head(&path).await.status(), 404);
@@ -119,10 +134,16 @@ async fn a_stream_that_breaks_is_taken_up_where_it_broke() {
     first.push_cache("main", &[&large]).await;
     let world = first.again().await;
     world.store.break_reads(3, 1_000_000);
-    let answer = world.get(&format!("/v2/app/blobs/{}", Digest::of(&large))).await;
+    let answer = world
+        .get(&format!("/v2/app/blobs/{}", Digest::of(&large)))
+        .await;
     assert_eq!(header(&answer, "content-length"), "6000000");
     assert!(answer.bytes().await.expect("whole") == large);
-    assert_eq!(world.gateway.summary().bytes_fetched, 6_000_000, "no byte twice");
+    assert_eq!(
+        world.gateway.summary().bytes_fetched,
+        6_000_000,
+        "no byte twice"
+    );
 }
 
 #[tokio::test]
@@ -155,7 +176,9 @@ async fn a_store_that_is_down_makes_misses_with_warnings() {
     assert_eq!(world.head("/v2/app/manifests/main").await.status(), 404);
     let warnings = world.warnings();
     assert!(
-        warnings.iter().any(|warning| warning.contains("the store is on fire")),
+        warnings
+            .iter()
+            .any(|warning| warning.contains("the store is on fire")),
         "{warnings:?}"
     );
     let path = format!("/v2/app/blobs/{}", Digest::of(LAYERS[0]));
@@ -177,10 +200,17 @@ async fn several_stores_are_asked_in_turn() {
         ..Setup::default()
     };
     let world = World::with(MemoryStore::new(), setup).await;
-    assert_eq!(world.promised("main").await, Some(digests(&LAYERS[..1])), "the first counts");
+    assert_eq!(
+        world.promised("main").await,
+        Some(digests(&LAYERS[..1])),
+        "the first counts"
+    );
     assert_eq!(world.promised("other").await, Some(digests(&LAYERS)));
     let path = format!("/v2/app/blobs/{}", Digest::of(LAYERS[2]));
-    assert_eq!(world.get(&path).await.bytes().await.expect("a body"), LAYERS[2]);
+    assert_eq!(
+        world.get(&path).await.bytes().await.expect("a body"),
+        LAYERS[2]
+    );
     // The store that is pushed to does not have it, so that it has to be sent.
     assert_eq!(world.head(&path).await.status(), 404);
     let refused = world.put_cache("main", &LAYERS).await;
@@ -201,7 +231,9 @@ async fn tags_are_listed_in_pages() {
         let list = json_of(answer).await;
         assert_eq!(list["name"], "app");
         let tags = list["tags"].as_array().expect("tags").iter();
-        let tags: Vec<_> = tags.map(|tag| tag.as_str().expect("a tag").to_owned()).collect();
+        let tags: Vec<_> = tags
+            .map(|tag| tag.as_str().expect("a tag").to_owned())
+            .collect();
         tags.join(" ")
     };
     assert_eq!(list("").await, "Feature_.2FX latest main z");
@@ -209,7 +241,10 @@ async fn tags_are_listed_in_pages() {
     assert_eq!(list("?n=2&last=latest").await, "main z");
     assert_eq!(list("?n=0").await, "");
     assert!(world.store.manifest("app/Feature/X").is_some());
-    assert!(world.store.manifest("app").is_some(), "`latest` is the repository itself");
+    assert!(
+        world.store.manifest("app").is_some(),
+        "`latest` is the repository itself"
+    );
 }
 
 #[tokio::test]

@@ -92,7 +92,10 @@ impl Replay {
 
     async fn run(&mut self, name: &str, world: &World) {
         for (index, request) in recording(name).iter().enumerate() {
-            let what = format!("{name}, request {index}: {} {}", request.method, request.path);
+            let what = format!(
+                "{name}, request {index}: {} {}",
+                request.method, request.path
+            );
             let body = self.body(request);
             let path = self.path(request);
             let kept = ["Accept", "Content-Type", "User-Agent", "Accept-Encoding"];
@@ -104,7 +107,11 @@ impl Replay {
                 .collect();
             let answer = world.send(&request.method, &path, &headers, body).await;
             assert_eq!(answer.status(), request.status, "{what}");
-            for name in ["Docker-Content-Digest", "Accept-Ranges", "Docker-Distribution-Api-Version"] {
+            for name in [
+                "Docker-Content-Digest",
+                "Accept-Ranges",
+                "Docker-Distribution-Api-Version",
+            ] {
                 if let Some(expected) = request.answer_headers.get(name) {
                     assert_eq!(header(&answer, name), self.now(expected), "{what}: {name}");
                 }
@@ -121,7 +128,8 @@ impl Replay {
                 let recorded = &request.answer_headers["Location"];
                 let recorded = recorded.split_once("/v2/").expect("a path").1;
                 let recorded = recorded.split('?').next().unwrap_or_default();
-                self.uploads.insert(format!("/v2/{recorded}"), location(&answer));
+                self.uploads
+                    .insert(format!("/v2/{recorded}"), location(&answer));
             }
             if request.method == "GET" {
                 let got = answer.bytes().await.expect("a body");
@@ -152,10 +160,18 @@ async fn everything_that_buildkit_sent_is_answered_as_a_registry_answered_it() {
         replay.run(name, &world).await;
     }
     assert_eq!(world.warnings(), [""; 0]);
-    let names = ["cache/app/main", "cache/app/index", "cache/app/docker", "cache/app/again"];
+    let names = [
+        "cache/app/main",
+        "cache/app/index",
+        "cache/app/docker",
+        "cache/app/again",
+    ];
     let manifests = names.map(|name| world.store.manifest(name).expect(name));
     for (name, manifest) in names.iter().zip(&manifests) {
-        assert_eq!(manifest, &manifests[0], "{name} is the same cache in another form");
+        assert_eq!(
+            manifest, &manifests[0],
+            "{name} is the same cache in another form"
+        );
     }
     assert_eq!(world.store.layers(), 10, "the configs are no layers");
 }
@@ -165,7 +181,11 @@ async fn a_gateway_that_starts_anew_gives_the_same_bytes() {
     let first = World::new().await;
     let mut replay = Replay::default();
     replay.run("1-export-cold", &first).await;
-    for name in ["5-import-all-hit-no-output", "6-import-with-output", "7-import-absent-name"] {
+    for name in [
+        "5-import-all-hit-no-output",
+        "6-import-with-output",
+        "7-import-absent-name",
+    ] {
         let world = first.again().await;
         replay.run(name, &world).await;
         assert_eq!(world.warnings(), [""; 0]);

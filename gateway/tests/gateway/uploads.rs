@@ -16,7 +16,9 @@ const LAYER: &[u8] = b"not really a tar file, but nobody looks into it";
 async fn answer(mut stream: TcpStream) -> String {
     let mut text = Vec::new();
     let read = stream.read_to_end(&mut text);
-    let _ = tokio::time::timeout(Duration::from_secs(20), read).await.expect("an end");
+    let _ = tokio::time::timeout(Duration::from_secs(20), read)
+        .await
+        .expect("an end");
     String::from_utf8_lossy(&text).into_owned()
 }
 
@@ -69,7 +71,10 @@ async fn chunks_come_in_order_or_are_refused() {
         async move {
             let headers = [("content-range", range)];
             let answer = world.send("PATCH", at, &headers, chunk).await;
-            (answer.status().as_u16(), header(&answer, "range").to_owned())
+            (
+                answer.status().as_u16(),
+                header(&answer, "range").to_owned(),
+            )
         }
     };
     assert_eq!(status("0-3", "0123").await, (202, "0-3".to_owned()));
@@ -78,10 +83,15 @@ async fn chunks_come_in_order_or_are_refused() {
     assert_eq!(status("4-5", "456").await.0, 400, "its length is another");
     assert_eq!(status("nonsense", "456").await.0, 400);
     let asked = world.get(&at).await;
-    assert_eq!((asked.status().as_u16(), header(&asked, "range")), (204, "0-3"));
+    assert_eq!(
+        (asked.status().as_u16(), header(&asked, "range")),
+        (204, "0-3")
+    );
     assert_eq!(status("4-7", "4567").await, (202, "0-7".to_owned()));
     let ended = format!("{at}?digest={digest}");
-    let ended = world.send("PUT", &ended, &[("content-range", "8-9")], "89").await;
+    let ended = world
+        .send("PUT", &ended, &[("content-range", "8-9")], "89")
+        .await;
     assert_eq!(ended.status(), 201);
     assert!(stored(&world, &digest).await.is_some());
     assert_eq!(world.get(&at).await.status(), 404, "the upload has ended");
@@ -106,7 +116,10 @@ async fn a_lie_about_the_digest_stores_nothing() {
     assert_eq!(refusal(answer).await.1, "DIGEST_INVALID");
     world.gateway.flush().await;
     assert_eq!((world.store.layers(), world.store.calls().store), (0, 0));
-    assert_eq!(world.head(&format!("/v2/app/blobs/{real}")).await.status(), 404);
+    assert_eq!(
+        world.head(&format!("/v2/app/blobs/{real}")).await.status(),
+        404
+    );
 }
 
 #[tokio::test]
@@ -115,7 +128,9 @@ async fn a_body_that_breaks_off_stores_nothing_and_can_be_sent_again() {
     let digest = Digest::of(LAYER);
     let begun = world.send("POST", "/v2/app/blobs/uploads/", &[], "").await;
     let at = location(&begun);
-    let mut stream = TcpStream::connect(world.address()).await.expect("a connection");
+    let mut stream = TcpStream::connect(world.address())
+        .await
+        .expect("a connection");
     let length = LAYER.len() + 1000;
     let head = format!(
         "PUT {at}?digest={digest} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {length}\r\n\r\n"
@@ -150,19 +165,29 @@ async fn a_client_that_drips_is_told_and_leaves_nothing() {
     let world = World::with(MemoryStore::new(), setup).await;
     let begun = world.send("POST", "/v2/app/blobs/uploads/", &[], "").await;
     let digest = Digest::of(LAYER);
-    let mut stream = TcpStream::connect(world.address()).await.expect("a connection");
+    let mut stream = TcpStream::connect(world.address())
+        .await
+        .expect("a connection");
     let head = format!(
         "PUT {}?digest={digest} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100000\r\n\r\nx",
         location(&begun)
     );
     stream.write_all(head.as_bytes()).await.expect("sent");
     let text = answer(stream).await;
-    assert!(text.starts_with("HTTP/1.1 408 ") && text.contains("too slowly"), "{text}");
+    assert!(
+        text.starts_with("HTTP/1.1 408 ") && text.contains("too slowly"),
+        "{text}"
+    );
     assert_eq!(world.gateway.summary().uploads, 0);
 
     // The same in the headers: the connection ends.
-    let mut stream = TcpStream::connect(world.address()).await.expect("a connection");
-    stream.write_all(b"GET /v2/ HTTP/1.1\r\nHost: loc").await.expect("sent");
+    let mut stream = TcpStream::connect(world.address())
+        .await
+        .expect("a connection");
+    stream
+        .write_all(b"GET /v2/ HTTP/1.1\r\nHost: loc")
+        .await
+        .expect("sent");
     answer(stream).await;
 }
 
@@ -187,7 +212,9 @@ async fn limits_on_headers_manifests_uploads_and_the_spool_hold() {
     let answer = world.send("GET", "/v2/", &[("x-long", &long)], "").await;
     assert_eq!(answer.status(), 431);
 
-    let answer = world.send("PUT", "/v2/app/manifests/main", &[], vec![b' '; 1001]).await;
+    let answer = world
+        .send("PUT", "/v2/app/manifests/main", &[], vec![b' '; 1001])
+        .await;
     assert_eq!(refusal(answer).await.0, 413);
 
     let large = vec![7; 101];
@@ -215,7 +242,9 @@ async fn uploads_belong_to_their_repository_and_can_be_cancelled() {
     assert_eq!((status, code.as_str()), (404, "BLOB_UPLOAD_UNKNOWN"));
     assert_eq!(world.send("DELETE", &at, &[], "").await.status(), 204);
     assert_eq!(world.get(&at).await.status(), 404);
-    let files = std::fs::read_dir(world.folder.path()).expect("a folder").flatten();
+    let files = std::fs::read_dir(world.folder.path())
+        .expect("a folder")
+        .flatten();
     let drafts: usize = files
         .map(|spool| std::fs::read_dir(spool.path()).expect("a spool").count())
         .sum();
@@ -255,11 +284,17 @@ async fn what_is_on_its_way_is_there_already_and_is_stored_once() {
     assert_eq!(header(&head, "content-length"), LAYER.len().to_string());
     let got = world.get(&path).await.bytes().await.expect("a body");
     assert_eq!(got, LAYER);
-    let part = world.send("GET", &path, &[("range", "bytes=4-9")], "").await;
+    let part = world
+        .send("GET", &path, &[("range", "bytes=4-9")], "")
+        .await;
     assert_eq!(part.status(), 206);
     assert_eq!(part.bytes().await.expect("a body"), LAYER[4..10]);
     world.upload(LAYER).await;
     world.gateway.flush().await;
     assert_eq!(world.store.calls().store, 1);
-    assert_eq!(world.gateway.summary().spool_bytes, 0, "its room is free again");
+    assert_eq!(
+        world.gateway.summary().spool_bytes,
+        0,
+        "its room is free again"
+    );
 }

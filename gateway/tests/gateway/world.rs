@@ -131,7 +131,12 @@ impl World {
     pub async fn upload(&self, bytes: &[u8]) -> Digest {
         let digest = Digest::of(bytes);
         let answer = self.try_upload(bytes, &digest).await;
-        assert_eq!(answer.status(), 201, "{}", answer.text().await.expect("text"));
+        assert_eq!(
+            answer.status(),
+            201,
+            "{}",
+            answer.text().await.expect("text")
+        );
         digest
     }
 
@@ -166,7 +171,12 @@ impl World {
         }
         let answer = self.put_cache(tag, layers).await;
         let digest = digest_of(&answer);
-        assert_eq!(answer.status(), 201, "{}", answer.text().await.expect("text"));
+        assert_eq!(
+            answer.status(),
+            201,
+            "{}",
+            answer.text().await.expect("text")
+        );
         digest
     }
 
@@ -241,7 +251,9 @@ pub fn location(answer: &Response) -> String {
 }
 
 pub fn digest_of(answer: &Response) -> Digest {
-    header(answer, "docker-content-digest").parse().expect("a digest")
+    header(answer, "docker-content-digest")
+        .parse()
+        .expect("a digest")
 }
 
 pub async fn json_of(answer: Response) -> Value {
@@ -252,7 +264,10 @@ pub async fn json_of(answer: Response) -> Value {
 /// The code and the message of a refusal.
 pub async fn refusal(answer: Response) -> (u16, String, String) {
     let status = answer.status().as_u16();
-    assert_eq!(header(&answer, "content-type"), "application/json; charset=utf-8");
+    assert_eq!(
+        header(&answer, "content-type"),
+        "application/json; charset=utf-8"
+    );
     let body = json_of(answer).await;
     let error = &body["errors"][0];
     let text = |key: &str| error[key].as_str().expect("text").to_owned();
