@@ -26,7 +26,7 @@ use crate::stats::{LayerOutcome, Stats};
 /// The length of a range.
 const RANGE_BYTES: u64 = 4 << 20;
 /// How many ranges may be ahead of their readers, over all readers.
-const AHEAD: usize = 16;
+const AHEAD: usize = 12;
 /// How many chunks wait between two tasks.
 const CHUNKS: usize = 8;
 /// How often a range is taken up again without a byte gained.
