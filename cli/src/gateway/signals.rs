@@ -47,7 +47,7 @@ impl Signals {
     }
 
     /// A signal that a terminal does not send to the command by itself.
-    pub async fn to_forward(&mut self) -> rustix::process::Signal {
+    pub async fn forwarded(&mut self) -> rustix::process::Signal {
         tokio::select! {
             _ = self.terminate.recv() => rustix::process::Signal::TERM,
             _ = self.hang_up.recv() => rustix::process::Signal::HUP,

@@ -103,7 +103,7 @@ async fn wait(child: &mut Child, signals: &mut Signals) -> Result<ExitStatus> {
 
 #[cfg(unix)]
 async fn pass_on(child: Option<u32>, signals: &mut Signals) {
-    let signal = signals.to_forward().await;
+    let signal = signals.forwarded().await;
     let pid = child.and_then(|id| rustix::process::Pid::from_raw(id.cast_signed()));
     if let Some(pid) = pid {
         // It may have ended in the meantime.
