@@ -344,3 +344,8 @@ fn check_same(found: &Manifest, expected: &Manifest) -> Outcome {
     );
     Ok(())
 }
+
+/// Whether these are the digests expected, each once, in any order.
+fn is_same_set(found: &[Digest], expected: &[Digest]) -> bool {
+    found.len() == expected.len() && expected.iter().all(|blob| found.contains(blob))
+}
