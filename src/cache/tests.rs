@@ -6,6 +6,8 @@ mod importing;
 mod listing;
 mod looking_up;
 mod manifests;
+mod publishing;
+mod single;
 mod store;
 
 use crate::cache::Cache;
