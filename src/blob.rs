@@ -24,6 +24,8 @@ pub(crate) use failure::Failure;
 pub(crate) use operations::{Condition, LONGEST_PAGE, MAX_PUT_BLOB, Page, Properties, Span};
 pub(crate) use xml::Listed;
 
+use failure::Refusal;
+
 use crate::config::Config;
 use crate::credential::Credential;
 use crate::transport::Transport;
@@ -49,6 +51,9 @@ pub(crate) struct Blobs<'a, T> {
     clock_ahead: Cell<i64>,
     /// What is known of the container.
     container: Container,
+    /// What Azure says to a GET of what it refuses without a word; asked for
+    /// once, and held while it is.
+    explanation: Mutex<Option<Refusal>>,
 }
 
 /// What one call knows of its container.
@@ -73,6 +78,7 @@ impl<'a, T: Transport> Blobs<'a, T> {
             retries: Cell::new(0),
             clock_ahead: Cell::new(0),
             container: Container::default(),
+            explanation: Mutex::default(),
         }
     }
 
