@@ -87,6 +87,11 @@ impl<'a, T: Transport> Blobs<'a, T> {
         self.requests.get()
     }
 
+    /// Whether an answer said that there is no such container.
+    pub(crate) fn has_no_container(&self) -> bool {
+        self.container.is_missing.get()
+    }
+
     /// Requests sent again so far.
     pub(crate) fn retries(&self) -> u32 {
         self.retries.get()

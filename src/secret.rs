@@ -50,7 +50,14 @@ mod tests {
 
     #[test]
     fn what_a_shell_or_a_form_left_around_a_value_is_taken_off() {
-        for text in ["a=", "\"a=\"", "'a='", " a=\r\n", "\u{feff}\u{201c}a=\u{201d}", "\"'a='\""] {
+        for text in [
+            "a=",
+            "\"a=\"",
+            "'a='",
+            " a=\r\n",
+            "\u{feff}\u{201c}a=\u{201d}",
+            "\"'a='\"",
+        ] {
             assert_eq!(unquoted(text), "a=", "{text:?}");
         }
         assert_eq!(unquoted("\" '"), "");

@@ -24,7 +24,8 @@ const CONNECT: Duration = Duration::from_secs(20);
 const CHANGED: &str = "the bytes that arrived are not those of the answer's Content-MD5";
 
 /// What is said of an answer that cannot be read.
-const COMPRESSED: &str = "it is compressed, which was not asked for; a proxy in between may do that";
+const COMPRESSED: &str =
+    "it is compressed, which was not asked for; a proxy in between may do that";
 
 /// Who sends these requests.
 const USER_AGENT: &str = concat!("build-cache-azblob/", env!("CARGO_PKG_VERSION"));

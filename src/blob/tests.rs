@@ -441,17 +441,25 @@ fn azures_own_words_are_shown_with_all_that_it_says_beside() {
         let (outcome, _) = put(&[], in_turn(vec![Ok(refusal(status, code, details))]));
         let text = Error::from(outcome.unwrap_err()).to_string();
         assert!(text.contains(lines), "{text}");
-        assert!(!text.contains("RequestId") && !text.contains("Time:"), "{text}");
+        assert!(
+            !text.contains("RequestId") && !text.contains("Time:"),
+            "{text}"
+        );
     }
 }
 
 #[test]
 fn a_signature_that_azure_repeats_is_not_shown() {
-    let sas = [("secret_access_key", ""), ("sas_token", "sv=1&sig=hunter2%2B")];
+    let sas = [
+        ("secret_access_key", ""),
+        ("sas_token", "sv=1&sig=hunter2%2B"),
+    ];
     for attributes in [&[][..], &sas] {
         let (outcome, transport) = put(attributes, |request: &Request| {
             let sent = request.headers.get("authorization");
-            let sent = sent.and_then(|text| text.rsplit(':').next()).unwrap_or("hunter2+");
+            let sent = sent
+                .and_then(|text| text.rsplit(':').next())
+                .unwrap_or("hunter2+");
             let detail = format!(
                 "<AuthenticationErrorDetail>The MAC signature found '{sent}' is not the same\
                  </AuthenticationErrorDetail>"
@@ -461,7 +469,10 @@ fn a_signature_that_azure_repeats_is_not_shown() {
         let text = outcome.unwrap_err().to_string();
         assert!(text.contains("found '[redacted]' is not"), "{text}");
         let sent = transport.requests.borrow();
-        let sent = sent[0].headers.get("authorization").unwrap_or("SharedKey a:hunter2+");
+        let sent = sent[0]
+            .headers
+            .get("authorization")
+            .unwrap_or("SharedKey a:hunter2+");
         assert!(!text.contains(sent.rsplit(':').next().unwrap()), "{text}");
     }
 }
@@ -470,9 +481,21 @@ fn a_signature_that_azure_repeats_is_not_shown() {
 fn the_reason_behind_a_head_without_a_body_is_asked_for_once() {
     let detail = "<AuthenticationErrorDetail>it is over</AuthenticationErrorDetail>";
     for (head, get, explained) in [
-        (Reply::azure(403).with("x-ms-error-code", "AuthenticationFailed"), refusal(403, "AuthenticationFailed", detail), true),
-        (Reply::azure(400), refusal(400, "InvalidHeaderValue", detail), true),
-        (Reply::azure(409).with("x-ms-error-code", "Other"), refusal(409, "Third", detail), false),
+        (
+            Reply::azure(403).with("x-ms-error-code", "AuthenticationFailed"),
+            refusal(403, "AuthenticationFailed", detail),
+            true,
+        ),
+        (
+            Reply::azure(400),
+            refusal(400, "InvalidHeaderValue", detail),
+            true,
+        ),
+        (
+            Reply::azure(409).with("x-ms-error-code", "Other"),
+            refusal(409, "Third", detail),
+            false,
+        ),
         (Reply::azure(403), Reply::azure(206), false),
         (Reply::azure(403), Reply::foreign(502), false),
     ] {
@@ -489,7 +512,11 @@ fn the_reason_behind_a_head_without_a_body_is_asked_for_once() {
         let asked = keys.iter().map(|key| blobs.properties(key));
         for outcome in block_on(futures::future::join_all(asked)) {
             let text = outcome.unwrap_err().to_string();
-            assert_eq!(text.contains("Why not") && text.contains("it is over"), explained, "{text}");
+            assert_eq!(
+                text.contains("Why not") && text.contains("it is over"),
+                explained,
+                "{text}"
+            );
             assert!(text.starts_with("HEAD "), "{text}");
         }
         assert_eq!((transport.count("GET"), transport.count("HEAD")), (1, 3));
@@ -518,8 +545,14 @@ fn a_compressed_answer_is_refused_in_words_and_plain_text_is_read_whatever_it_is
     let packed = b"\x1f\x8b\x08\x00";
     let listing = b"<EnumerationResults><Blobs/><NextMarker/></EnumerationResults>";
     for (reply, part) in [
-        (gzip(Reply::azure(200), packed), "it is compressed, which was not asked for"),
-        (gzip(Reply::azure(400).with("x-ms-error-code", "Bad"), packed), "400 Bad: (its text cannot be shown"),
+        (
+            gzip(Reply::azure(200), packed),
+            "it is compressed, which was not asked for",
+        ),
+        (
+            gzip(Reply::azure(400).with("x-ms-error-code", "Bad"), packed),
+            "400 Bad: (its text cannot be shown",
+        ),
         (gzip(Reply::azure(200), listing), ""),
     ] {
         let (config, transport) = (config(&[]), Scripted::new(in_turn(vec![Ok(reply)])));

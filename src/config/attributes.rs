@@ -240,15 +240,14 @@ fn take_value<'a>(
 const OF_THE_HOST: [&str; 3] = ["type", "mode", "ignore-error"];
 
 /// The known attribute that needs the fewest edits to get to. None where all
-/// differ in more than a third of their characters: such a name was not
-/// misspelt.
+/// differ in more than half of their characters: such a name was not misspelt.
 fn nearest(name: &str) -> Option<&'static str> {
     let ours = ATTRIBUTES.iter().map(|attribute| attribute.name);
     let known = ours.chain(OF_THE_HOST);
     let (edits, known) = known
         .map(|known| (distance(name, known), known))
         .min_by_key(|(edits, _)| *edits)?;
-    (edits * 3 <= name.chars().count().max(known.len())).then_some(known)
+    (edits * 2 <= name.chars().count().max(known.len())).then_some(known)
 }
 
 /// Reads a boolean in the forms that Go's `strconv.ParseBool` accepts, as

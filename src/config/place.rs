@@ -123,29 +123,162 @@ mod tests {
     #[test]
     fn an_address_tells_account_and_container_in_every_form_that_people_paste() {
         // address, names given beside it; path, account, certain, container
-        type Case<'a> = (&'a str, &'a [&'a str], &'a str, Option<&'a str>, bool, Option<&'a str>);
+        type Case<'a> = (
+            &'a str,
+            &'a [&'a str],
+            &'a str,
+            Option<&'a str>,
+            bool,
+            Option<&'a str>,
+        );
         let cases: &[Case] = &[
-            ("https://acct.blob.core.windows.net", &[], "", Some("acct"), true, None),
-            ("https://acct.blob.core.windows.net/cache", &[], "", Some("acct"), true, Some("cache")),
-            ("acct.blob.core.windows.net/cache/", &[], "", Some("acct"), true, Some("cache")),
-            ("https://acct.blob.core.windows.net//my%2Dcache", &["other"], "", Some("acct"), true, Some("my-cache")),
-            ("https://acct.z12.blob.storage.azure.net/cache", &[], "", Some("acct"), true, Some("cache")),
-            ("https://acct.privatelink.blob.core.windows.net/cache", &[], "", Some("acct"), true, Some("cache")),
-            ("https://acct-secondary.blob.core.usgovcloudapi.net/cache", &[], "", Some("acct"), true, Some("cache")),
-            ("http://acct.blob.localhost:10000/cache", &[], "", Some("acct"), true, Some("cache")),
+            (
+                "https://acct.blob.core.windows.net",
+                &[],
+                "",
+                Some("acct"),
+                true,
+                None,
+            ),
+            (
+                "https://acct.blob.core.windows.net/cache",
+                &[],
+                "",
+                Some("acct"),
+                true,
+                Some("cache"),
+            ),
+            (
+                "acct.blob.core.windows.net/cache/",
+                &[],
+                "",
+                Some("acct"),
+                true,
+                Some("cache"),
+            ),
+            (
+                "https://acct.blob.core.windows.net//my%2Dcache",
+                &["other"],
+                "",
+                Some("acct"),
+                true,
+                Some("my-cache"),
+            ),
+            (
+                "https://acct.z12.blob.storage.azure.net/cache",
+                &[],
+                "",
+                Some("acct"),
+                true,
+                Some("cache"),
+            ),
+            (
+                "https://acct.privatelink.blob.core.windows.net/cache",
+                &[],
+                "",
+                Some("acct"),
+                true,
+                Some("cache"),
+            ),
+            (
+                "https://acct-secondary.blob.core.usgovcloudapi.net/cache",
+                &[],
+                "",
+                Some("acct"),
+                true,
+                Some("cache"),
+            ),
+            (
+                "http://acct.blob.localhost:10000/cache",
+                &[],
+                "",
+                Some("acct"),
+                true,
+                Some("cache"),
+            ),
             // Emulators have the account in the path.
-            ("http://127.0.0.1:10000/dev1", &[], "/dev1", Some("dev1"), true, None),
-            ("http://127.0.0.1:10000/dev1-secondary/", &[], "/dev1-secondary", Some("dev1"), true, None),
-            ("http://127.0.0.1:10000/dev1/cache", &["other"], "/dev1", Some("dev1"), true, Some("cache")),
-            ("http://[::1]:10000/dev1/cache", &[], "/dev1", Some("dev1"), true, Some("cache")),
-            ("http://azurite/dev1/cache", &[], "/dev1", Some("dev1"), true, Some("cache")),
-            ("http://host.docker.internal:10000/dev1", &[], "/dev1", Some("dev1"), true, None),
-            ("https://azurite.example.com/devstoreaccount1", &[], "/devstoreaccount1", Some("devstoreaccount1"), true, None),
+            (
+                "http://127.0.0.1:10000/dev1",
+                &[],
+                "/dev1",
+                Some("dev1"),
+                true,
+                None,
+            ),
+            (
+                "http://127.0.0.1:10000/dev1-secondary/",
+                &[],
+                "/dev1-secondary",
+                Some("dev1"),
+                true,
+                None,
+            ),
+            (
+                "http://127.0.0.1:10000/dev1/cache",
+                &["other"],
+                "/dev1",
+                Some("dev1"),
+                true,
+                Some("cache"),
+            ),
+            (
+                "http://[::1]:10000/dev1/cache",
+                &[],
+                "/dev1",
+                Some("dev1"),
+                true,
+                Some("cache"),
+            ),
+            (
+                "http://azurite/dev1/cache",
+                &[],
+                "/dev1",
+                Some("dev1"),
+                true,
+                Some("cache"),
+            ),
+            (
+                "http://host.docker.internal:10000/dev1",
+                &[],
+                "/dev1",
+                Some("dev1"),
+                true,
+                None,
+            ),
+            (
+                "https://azurite.example.com/devstoreaccount1",
+                &[],
+                "/devstoreaccount1",
+                Some("devstoreaccount1"),
+                true,
+                None,
+            ),
             // A custom domain does not tell the account; who knows it can tell
             // what the path is.
-            ("https://cache.example.com", &[], "", Some("cache"), false, None),
-            ("https://cache.example.com/mine", &["acct"], "", Some("cache"), false, Some("mine")),
-            ("https://azurite.example.com/acct/mine", &["acct"], "/acct", Some("acct"), true, Some("mine")),
+            (
+                "https://cache.example.com",
+                &[],
+                "",
+                Some("cache"),
+                false,
+                None,
+            ),
+            (
+                "https://cache.example.com/mine",
+                &["acct"],
+                "",
+                Some("cache"),
+                false,
+                Some("mine"),
+            ),
+            (
+                "https://azurite.example.com/acct/mine",
+                &["acct"],
+                "/acct",
+                Some("acct"),
+                true,
+                Some("mine"),
+            ),
             ("http://127.0.0.1:10000", &[], "", None, false, None),
             ("http://[::1]", &["acct"], "", None, false, None),
         ];
@@ -153,7 +286,12 @@ mod tests {
             let place = find(text, names).unwrap_or_else(|reason| panic!("{text}: {reason}"));
             let found = place.container.as_ref().map(ContainerName::as_str);
             assert_eq!(
-                (&*place.url.path, place.account.as_deref(), place.is_certain, found),
+                (
+                    &*place.url.path,
+                    place.account.as_deref(),
+                    place.is_certain,
+                    found
+                ),
                 (path, account, is_certain, container),
                 "{text}"
             );
@@ -164,12 +302,32 @@ mod tests {
     fn an_address_with_more_than_one_reading_or_of_something_else_is_refused() {
         for (text, names, part) in [
             ("https://cache.example.com/mine", &[][..], "account_name"),
-            ("https://acct.blob.core.windows.net/cache/blobs/x", &[], "a blob in the container `cache`"),
-            ("https://acct.blob.core.windows.net/$root", &[], "not that of a container"),
-            ("https://acct.blob.core.windows.net/a%2Fb", &[], "not that of a container"),
-            ("http://127.0.0.1:10000/dev1/cache/x", &[], "a blob in the container `cache`"),
+            (
+                "https://acct.blob.core.windows.net/cache/blobs/x",
+                &[],
+                "a blob in the container `cache`",
+            ),
+            (
+                "https://acct.blob.core.windows.net/$root",
+                &[],
+                "not that of a container",
+            ),
+            (
+                "https://acct.blob.core.windows.net/a%2Fb",
+                &[],
+                "not that of a container",
+            ),
+            (
+                "http://127.0.0.1:10000/dev1/cache/x",
+                &[],
+                "a blob in the container `cache`",
+            ),
             ("https://acct.dfs.core.windows.net", &[], "`dfs`"),
-            ("https://acct.queue.core.chinacloudapi.cn/x", &["acct"], "`queue`"),
+            (
+                "https://acct.queue.core.chinacloudapi.cn/x",
+                &["acct"],
+                "`queue`",
+            ),
             ("https://acct.z6.web.core.windows.net", &[], "`web`"),
         ] {
             let reason = find(text, names).unwrap_err();

@@ -53,7 +53,8 @@ impl Store {
         // The variable may be there for another account.
         let in_connection = match &way {
             Some(Way::Connection { source, parsed })
-                if *source == Way::CONNECTION_STRING || chosen_name.is_none_or(|name| parsed.may_be_of(name)) =>
+                if *source == Way::CONNECTION_STRING
+                    || chosen_name.is_none_or(|name| parsed.may_be_of(name)) =>
             {
                 Some((*source, parsed))
             }
@@ -92,7 +93,11 @@ impl Store {
         } else if let Some(around_sas) = &around_sas {
             let (source, place) = (around_sas.source, around_sas.place.clone());
             Address { source, place }
-        } else if let Some(name) = name.as_ref().or(name_variable.as_ref()).or(usual_name.as_ref()) {
+        } else if let Some(name) = name
+            .as_ref()
+            .or(name_variable.as_ref())
+            .or(usual_name.as_ref())
+        {
             find(&Given {
                 source: name.source,
                 value: format!("{}.blob.core.windows.net", name.value),
@@ -134,7 +139,11 @@ impl Store {
             None => None,
         };
         let mut container = one_of(one_of(container, in_address)?, beside)?;
-        if let Some(Address { source: of_sas, place: around }) = around_sas {
+        if let Some(Address {
+            source: of_sas,
+            place: around,
+        }) = around_sas
+        {
             if around.url != place.url {
                 return Err(Error::attribute(
                     of_sas,
@@ -196,7 +205,9 @@ fn take_address(sas: &mut Given) -> Result<Option<Given>, Error> {
         return Ok(None);
     }
     if !token.contains("sig=") {
-        return Err(sas.wrong("not a SAS token: there is a `?` in it, but no signature (sig) after that"));
+        return Err(
+            sas.wrong("not a SAS token: there is a `?` in it, but no signature (sig) after that")
+        );
     }
     let address = Given {
         source: sas.source,

@@ -312,7 +312,11 @@ fn a_name_that_is_like_none_gets_no_hint_and_the_hosts_own_are_known() {
         let (_, reason) = refused(&[URL, (name, "x")], &[]);
         assert_eq!(reason, "azblob has no such attribute", "{name}");
     }
-    for (name, nearest) in [("mdoe", "mode"), ("ignore_error", "ignore-error"), ("typ", "type")] {
+    for (name, nearest) in [
+        ("mdoe", "mode"),
+        ("ignore_error", "ignore-error"),
+        ("typ", "type"),
+    ] {
         let (_, reason) = refused(&[URL, (name, "x")], &[]);
         assert!(reason.ends_with(&format!("`{nearest}`")), "{reason}");
     }
@@ -337,7 +341,13 @@ fn booleans_have_gos_forms() {
         ("AZURE_CLIENT_ID", "c"),
         ("AZURE_CLIENT_CERTIFICATE_PATH", "/c.pem"),
     ];
-    let with = |value| [&application[..], &[("AZURE_CLIENT_SEND_CERTIFICATE_CHAIN", value)]].concat();
+    let with = |value| {
+        [
+            &application[..],
+            &[("AZURE_CLIENT_SEND_CERTIFICATE_CHAIN", value)],
+        ]
+        .concat()
+    };
     for value in ["1", "T", "True", "tRuE", "0", "False", ""] {
         parse(&[URL], &with(value)).unwrap();
     }

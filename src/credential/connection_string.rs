@@ -50,7 +50,9 @@ impl ConnectionString {
 
         let is_emulator = match get("UseDevelopmentStorage") {
             None => false,
-            Some(value) => boolean(value).ok_or("UseDevelopmentStorage must be `true` or `false`")?,
+            Some(value) => {
+                boolean(value).ok_or("UseDevelopmentStorage must be `true` or `false`")?
+            }
         };
         let (name, key) = match is_emulator {
             true => (Some(EMULATOR.0), Some(EMULATOR.1)),
@@ -129,11 +131,7 @@ mod tests {
         } = parsed.place.url;
         let scheme = if https { "https" } else { "http" };
         let has_key = matches!(parsed.held, Held::Key(_));
-        (
-            format!("{scheme}://{authority}{path}"),
-            account,
-            has_key,
-        )
+        (format!("{scheme}://{authority}{path}"), account, has_key)
     }
 
     #[test]

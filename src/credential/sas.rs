@@ -150,7 +150,10 @@ mod tests {
             MEANT.replace('&', "&amp;"),
             MEANT.replace('&', "\\u0026"),
             // Decoded, in part or whole, and once more decoded as a form.
-            MEANT.replace("%2B", "+").replace("%2F", "/").replace("%3D", "="),
+            MEANT
+                .replace("%2B", "+")
+                .replace("%2F", "/")
+                .replace("%3D", "="),
             MEANT.replace("%2B", " "),
             // Encoded once more, value by value or whole.
             MEANT.replace('%', "%25"),
@@ -165,7 +168,8 @@ mod tests {
 
     #[test]
     fn a_token_that_lets_blobs_be_made_but_not_replaced_is_known() {
-        for (permissions, cannot) in [("rc", true), ("racwdl", false), ("r", false), ("rw", false)] {
+        for (permissions, cannot) in [("rc", true), ("racwdl", false), ("r", false), ("rw", false)]
+        {
             let sas = Sas::parse(&format!("sp={permissions}&sig=a")).unwrap();
             assert_eq!(sas.cannot_replace(), cannot, "{permissions}");
         }
@@ -177,7 +181,10 @@ mod tests {
         let key = format!("{}==", "A".repeat(86));
         for (text, part) in [
             (&*key, "AZURE_STORAGE_KEY"),
-            ("AccountName=a;AccountKey=a2V5", "AZURE_STORAGE_CONNECTION_STRING"),
+            (
+                "AccountName=a;AccountKey=a2V5",
+                "AZURE_STORAGE_CONNECTION_STRING",
+            ),
             ("https://acct.blob.core.windows.net/c", "sig="),
         ] {
             let reason = Sas::parse(text).err().unwrap();

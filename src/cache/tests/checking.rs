@@ -119,7 +119,10 @@ fn a_credential_that_may_make_blobs_but_not_replace_them_does_not_serve_for_a_pu
     });
     let checked = block_on(cache.check()).unwrap();
     let why = said(&checked, "write");
-    assert!(why.contains("the first push under a name would work"), "{why}");
+    assert!(
+        why.contains("the first push under a name would work"),
+        "{why}"
+    );
     assert!(store.blobs.borrow().is_empty());
 
     // Where it may not delete either, its own words have to do.
@@ -179,7 +182,10 @@ fn a_lost_answer_of_any_request_is_seen_through_and_nothing_stays_behind() {
             }
         });
         let checked = block_on(cache.check()).unwrap();
-        let tried = checked.attempts.iter().map(|(what, tried)| (*what, tried.is_ok()));
+        let tried = checked
+            .attempts
+            .iter()
+            .map(|(what, tried)| (*what, tried.is_ok()));
         assert_eq!(tried.collect::<Vec<_>>(), all, "request {lost}");
         assert!(store.blobs.borrow().is_empty(), "request {lost}");
         if requests.get() < lost {

@@ -55,11 +55,12 @@ impl Managed {
         if self.is_one_of_many {
             let looking = self.look_for_imds(transport, &request);
             let found = transport.within(KNOWN_AFTER, looking).await;
-            early = found.unwrap_or_else(|| {
-                let at = &self.url.authority;
-                Err(format!("IMDS does not answer at {at}: it takes too long"))
-            })
-            .map_err(Denied::Unavailable)?;
+            early = found
+                .unwrap_or_else(|| {
+                    let at = &self.url.authority;
+                    Err(format!("IMDS does not answer at {at}: it takes too long"))
+                })
+                .map_err(Denied::Unavailable)?;
         }
         let answer = match early {
             Some(answer) => answer,
@@ -68,12 +69,14 @@ impl Managed {
         match answer.status {
             400 if self.client_id.is_none() && answer.is_of_oauth() => {
                 let refusal = answer.refusal(&[]);
-                Err(Denied::Unavailable(format!("IMDS has no identity: {refusal}")))
+                Err(Denied::Unavailable(format!(
+                    "IMDS has no identity: {refusal}"
+                )))
             }
             // It alone was asked for, or it was found before.
-            _ if looks(&answer) == Looks::Wrong => Err(Denied::Failed(Error::Unavailable(
-                self.not_imds(&answer),
-            ))),
+            _ if looks(&answer) == Looks::Wrong => {
+                Err(Denied::Failed(Error::Unavailable(self.not_imds(&answer))))
+            }
             _ => Ok(answer),
         }
     }

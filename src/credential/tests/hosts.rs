@@ -192,23 +192,51 @@ fn whatever_is_not_imds_is_passed_over_at_once_and_the_tools_are_asked() {
     let slowly = std::time::Duration::from_secs(9);
     let answers: [(&str, Answer); 18] = [
         ("a page", Ok(Reply::foreign(200).body(page))),
-        ("a page by its header", Ok(Reply::foreign(400).with("content-type", "text/html").body("no"))),
+        (
+            "a page by its header",
+            Ok(Reply::foreign(400)
+                .with("content-type", "text/html")
+                .body("no")),
+        ),
         ("nothing", Ok(Reply::foreign(200))),
         ("nothing, in more words", Ok(Reply::foreign(204))),
         ("another cloud's 401", Ok(Reply::foreign(401))),
         ("another cloud's 403", Ok(Reply::foreign(403).body(page))),
-        ("another cloud's 404", Ok(Reply::foreign(404).body("<?xml version=\"1.0\"?><html/>"))),
-        ("another cloud's short 404", Ok(Reply::foreign(404).body("not found"))),
-        ("another cloud's 404 in JSON", Ok(Reply::foreign(404).body(r#"{"error":"not found"}"#))),
+        (
+            "another cloud's 404",
+            Ok(Reply::foreign(404).body("<?xml version=\"1.0\"?><html/>")),
+        ),
+        (
+            "another cloud's short 404",
+            Ok(Reply::foreign(404).body("not found")),
+        ),
+        (
+            "another cloud's 404 in JSON",
+            Ok(Reply::foreign(404).body(r#"{"error":"not found"}"#)),
+        ),
         ("another cloud's 405", Ok(Reply::foreign(405))),
-        ("a proxy that asks who we are", Ok(Reply::foreign(407).body(page))),
+        (
+            "a proxy that asks who we are",
+            Ok(Reply::foreign(407).body(page)),
+        ),
         ("a proxy's 502", Ok(Reply::foreign(502).body(page))),
-        ("a proxy's 503", Ok(Reply::foreign(503).body("no healthy upstream"))),
+        (
+            "a proxy's 503",
+            Ok(Reply::foreign(503).body("no healthy upstream")),
+        ),
         ("a proxy's 503 in JSON", Ok(Reply::foreign(503).body(json))),
         ("a proxy's 504", Ok(Reply::foreign(504))),
-        ("a redirect", Ok(Reply::foreign(302).with("location", "https://login.example"))),
+        (
+            "a redirect",
+            Ok(Reply::foreign(302).with("location", "https://login.example")),
+        ),
         ("a drip", Ok(Reply::foreign(400).body("{").taking(slowly))),
-        ("nobody", Err(TransportError::Broken("the connection was refused".to_owned()))),
+        (
+            "nobody",
+            Err(TransportError::Broken(
+                "the connection was refused".to_owned(),
+            )),
+        ),
     ];
     for (what, answer) in answers {
         let transport = Scripted::new(|_: &Request| answer.clone());
@@ -219,7 +247,10 @@ fn whatever_is_not_imds_is_passed_over_at_once_and_the_tools_are_asked() {
         assert!(transport.sent.borrow().len() <= 2, "{what}");
         for request in transport.requests.borrow().iter() {
             let timeouts = request.timeouts;
-            let longest = timeouts.connect.max(timeouts.first_byte).max(timeouts.between_bytes);
+            let longest = timeouts
+                .connect
+                .max(timeouts.first_byte)
+                .max(timeouts.between_bytes);
             assert!(longest <= std::time::Duration::from_secs(1), "{what}");
         }
         // A user-assigned identity is not looked for elsewhere either.
@@ -231,13 +262,21 @@ fn whatever_is_not_imds_is_passed_over_at_once_and_the_tools_are_asked() {
 #[test]
 fn what_was_passed_over_in_the_place_of_imds_is_told() {
     for (answer, part) in [
-        (Reply::foreign(403).body("<html>No.</html>"), "is not IMDS: 403 with a page for people"),
+        (
+            Reply::foreign(403).body("<html>No.</html>"),
+            "is not IMDS: 403 with a page for people",
+        ),
         (Reply::foreign(302), "is not IMDS: 302, a redirect"),
-        (Reply::foreign(407), "is not IMDS: 407, a proxy that wants to know"),
+        (
+            Reply::foreign(407),
+            "is not IMDS: 407, a proxy that wants to know",
+        ),
         (Reply::foreign(404), "is not IMDS: 404 and nothing else"),
     ] {
         let transport = Scripted::new(|_: &Request| Ok(answer.clone()));
-        let error = authorized(&credential(&[]), &transport).unwrap_err().to_string();
+        let error = authorized(&credential(&[]), &transport)
+            .unwrap_err()
+            .to_string();
         let part = format!("managed identity: what answers at 169.254.169.254 {part}");
         assert!(error.contains(&part), "{error}");
     }
