@@ -54,7 +54,10 @@ pub(crate) fn forms(secret: &str) -> Vec<Vec<u8>> {
     for text in texts {
         forms.push(decoded(&text).map(|(byte, _)| byte).collect());
         forms.extend(parts(&text));
-        if let Some(signature) = text.contains(' ').then(|| text.replace(' ', "+")) {
+        // In a query a space was a `+`, which base64 has.
+        if let Some(signature) =
+            (text.contains('&') && text.contains(' ')).then(|| text.replace(' ', "+"))
+        {
             forms.extend(parts(&signature));
         }
         if let Some((_, query)) = text.split_once('?') {

@@ -10,6 +10,7 @@ const NAME_VARIABLE: &str = "BUILDKIT_AZURE_STORAGE_ACCOUNT_NAME";
 const USUAL_NAME: &str = "AZURE_STORAGE_ACCOUNT";
 const CONTAINER_VARIABLE: &str = "BUILDKIT_AZURE_STORAGE_CONTAINER";
 const CONNECTION: &str = "AZURE_STORAGE_CONNECTION_STRING";
+const SAS: &str = "AZURE_STORAGE_SAS_TOKEN";
 const KEY: (&str, &str) = ("AZURE_STORAGE_KEY", "a2V5");
 
 /// Host and path, account, container.
@@ -204,9 +205,9 @@ fn each_part_of_the_store_comes_from_where_the_readme_says() {
         ),
     ];
     for (attributes, variables, wanted) in cases {
-        // A key would be found before the connection string.
-        let is_connection = |(name, _): &(&str, &str)| *name == CONNECTION;
-        let key = match variables.iter().any(is_connection) {
+        // A key would be found before the connection string and the SAS token.
+        let is_later = |(name, _): &(&str, &str)| [CONNECTION, SAS].contains(name);
+        let key = match variables.iter().any(is_later) {
             true => &[][..],
             false => &[KEY],
         };
@@ -295,7 +296,7 @@ fn a_variable_for_another_account_authenticates_nobody() {
 
 #[test]
 fn a_sas_token_goes_over_plain_http_to_this_machine_alone() {
-    const SAS: (&str, &str) = ("sas_token", "sv=1&sig=hunter2");
+    const TOKEN: (&str, &str) = ("sas_token", "sv=1&sig=hunter2");
     for (url, goes) in [
         ("http://127.0.0.1:10000/dev1", true),
         ("http://127.9.9.9:10000/dev1", true),
@@ -308,7 +309,7 @@ fn a_sas_token_goes_over_plain_http_to_this_machine_alone() {
         ("http://127.0.0.1.example:10000/dev1", false),
         ("https://acct.blob.core.windows.net", true),
     ] {
-        let config = parse(&[("account_url", url), SAS], &[]).unwrap();
+        let config = parse(&[("account_url", url), TOKEN], &[]).unwrap();
         match Credential::find(&config).map(drop) {
             Ok(()) => assert!(goes, "{url}"),
             Err(Error::InvalidAttribute { name, reason }) => {
