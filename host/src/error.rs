@@ -130,20 +130,20 @@ fn known_types(known: &[String]) -> String {
 }
 
 impl Error {
-    /// Reads what a backend answered.
+    /// Reads what a backend answered. Its text may have several lines.
     pub(crate) fn from_backend(error: types::Error, scrub: &Scrubber) -> Self {
         use types::Error as Wit;
         match error {
             Wit::InvalidAttribute(error) => Self::InvalidAttribute {
                 name: scrub.clean(&error.name),
-                reason: scrub.clean(&error.reason),
+                reason: scrub.clean_lines(&error.reason),
             },
-            Wit::Unauthenticated(text) => Self::Unauthenticated(scrub.clean(&text)),
-            Wit::Forbidden(text) => Self::Forbidden(scrub.clean(&text)),
-            Wit::Unavailable(text) => Self::Unavailable(scrub.clean(&text)),
-            Wit::Corrupt(text) => Self::Corrupt(scrub.clean(&text)),
-            Wit::Content(text) => Self::Content(scrub.clean(&text)),
-            Wit::Other(text) => Self::Other(scrub.clean(&text)),
+            Wit::Unauthenticated(text) => Self::Unauthenticated(scrub.clean_lines(&text)),
+            Wit::Forbidden(text) => Self::Forbidden(scrub.clean_lines(&text)),
+            Wit::Unavailable(text) => Self::Unavailable(scrub.clean_lines(&text)),
+            Wit::Corrupt(text) => Self::Corrupt(scrub.clean_lines(&text)),
+            Wit::Content(text) => Self::Content(scrub.clean_lines(&text)),
+            Wit::Other(text) => Self::Other(scrub.clean_lines(&text)),
         }
     }
 }

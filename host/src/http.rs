@@ -6,6 +6,7 @@
 //! and knows no proxy and no private certificate authority.
 
 mod client;
+mod compressed;
 mod progress;
 mod resolver;
 
@@ -146,7 +147,7 @@ impl Door {
         let takes_body =
             has_length || matches!(request.method(), &http::Method::PUT | &http::Method::POST);
         let (parts, body) = request.into_parts();
-        let url = parts.uri.clone();
+        let (url, method) = (parts.uri.clone(), parts.method.clone());
         let body = if takes_body {
             let activities = [moving.clone(), self.activity.clone()];
             reqwest::Body::wrap(WatchedBody::new(body, activities))
@@ -169,7 +170,7 @@ impl Door {
             Some(reason) => self.denied(&url, &reason),
             None => client::explain(&error),
         })?;
-        let response = http::Response::from(response).map(|body| {
+        let response = compressed::undone(&method, response.into()).map(|body| {
             TimedBody::new(body, between_bytes, self.activity.clone(), permit).boxed_unsync()
         });
         Ok((response, Box::new(async { Ok(()) })))

@@ -3,6 +3,7 @@
 
 mod azurite_credentials;
 mod bad_input;
+mod checks;
 mod conformance;
 mod credentials_leaks;
 mod credentials_program;
