@@ -110,7 +110,7 @@ impl WasiHttpHooks for Hooks {
         let header = request.headers().get(http::header::AUTHORIZATION);
         let header = header.and_then(|header| header.to_str().ok());
         if let Some(token) = header.and_then(|header| header.strip_prefix("Bearer ")) {
-            self.scrubber.learn(token);
+            self.scrubber.learn_sent(token);
         }
         Box::new(self.door.clone().send(named_by, request, options))
     }
@@ -158,13 +158,16 @@ impl Door {
         let request = reqwest::Request::try_from(http::Request::from_parts(parts, body))
             .map_err(|_| Error::HttpRequestUriInvalid)?;
 
-        self.activity.note();
-        self.activity.expect_silence(first_byte);
+        // Asking moves nothing: only what is sent and what comes back does.
+        let silence = self.activity.expect_silence(first_byte);
         let response = tokio::select! {
             response = self.client.send(named_by, request) => response,
             () = moving.ceased(first_byte) => return Err(Error::ConnectionReadTimeout),
         };
-        self.activity.note();
+        drop(silence);
+        if response.is_ok() {
+            self.activity.note();
+        }
         let response = response.map_err(|error| match client::leads_here(&error) {
             Some(reason) => self.denied(&url, &reason),
             None => client::explain(&error),

@@ -12,7 +12,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Sleep;
 use wasmtime_wasi_http::{Error, WasiBody};
 
-use crate::activity::Activity;
+use crate::activity::{Activity, Silence};
 
 /// A request's body that notes when it moves: the connection asks for the next
 /// chunk when it has room for it.
@@ -43,7 +43,9 @@ impl Body for WatchedBody {
     ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
         let inner = self.inner.get_mut().unwrap_or_else(PoisonError::into_inner);
         let frame = ready!(Pin::new(inner).poll_frame(cx));
-        self.activities.iter().for_each(Activity::note);
+        if moves(&frame) {
+            self.activities.iter().for_each(Activity::note);
+        }
         Poll::Ready(frame)
     }
 
@@ -58,13 +60,21 @@ impl Body for WatchedBody {
     }
 }
 
+/// Whether bytes came with this step of a body. Its end and an empty chunk are
+/// steps too, and a plugin can make as many of those as it likes.
+fn moves<E>(frame: &Option<Result<Frame<Bytes>, E>>) -> bool {
+    let data = frame.as_ref().and_then(|frame| frame.as_ref().ok());
+    data.and_then(Frame::data_ref)
+        .is_some_and(|data| !data.is_empty())
+}
+
 /// A response's body that fails when the server lets its reader wait too long.
 /// A reader that takes its time is no failure.
 pub(super) struct TimedBody {
     inner: reqwest::Body,
     limit: Duration,
     /// Set while the reader waits for the server.
-    waiting: Option<Pin<Box<Sleep>>>,
+    waiting: Option<(Pin<Box<Sleep>>, Silence)>,
     /// Of the instance that reads.
     activity: Activity,
     /// The request counts as long as its answer is not read or dropped.
@@ -98,7 +108,9 @@ impl Body for TimedBody {
     ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
         if let Poll::Ready(frame) = Pin::new(&mut self.inner).poll_frame(cx) {
             self.waiting = None;
-            self.activity.note();
+            if moves(&frame) {
+                self.activity.note();
+            }
             return Poll::Ready(frame.map(|f| f.map_err(|_| Error::HttpResponseIncomplete)));
         }
         let Self {
@@ -107,9 +119,9 @@ impl Body for TimedBody {
             activity,
             ..
         } = &mut *self;
-        let timer = waiting.get_or_insert_with(|| {
-            activity.expect_silence(*limit);
-            Box::pin(tokio::time::sleep(*limit))
+        let (timer, _) = waiting.get_or_insert_with(|| {
+            let silence = activity.expect_silence(*limit);
+            (Box::pin(tokio::time::sleep(*limit)), silence)
         });
         ready!(timer.as_mut().poll(cx));
         Poll::Ready(Some(Err(Error::ConnectionReadTimeout)))
