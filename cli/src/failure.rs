@@ -26,6 +26,9 @@ pub enum Interrupted {
     /// By the signal TERM, as a CI runner sends it.
     #[cfg_attr(not(unix), allow(dead_code))]
     Terminated,
+    /// By the signal HUP, as its terminal was closed.
+    #[cfg_attr(not(unix), allow(dead_code))]
+    HungUp,
 }
 
 impl std::error::Error for Misuse {}
@@ -57,6 +60,7 @@ pub fn exit_code(error: &anyhow::Error) -> u8 {
         return match by {
             Interrupted::CtrlC => 130,
             Interrupted::Terminated => 143,
+            Interrupted::HungUp => 129,
         };
     }
     let misused = error.downcast_ref::<Misuse>().is_some()

@@ -151,8 +151,7 @@ fn to_remove(mut files: Vec<Kept>, room: u64, now: SystemTime) -> Vec<String> {
         if !file.name.ends_with(".cwasm") {
             return false;
         }
-        let is_kept =
-            unused(file) <= LONGEST_UNUSED && kept.saturating_add(file.bytes) <= room;
+        let is_kept = unused(file) <= LONGEST_UNUSED && kept.saturating_add(file.bytes) <= room;
         if is_kept {
             kept += file.bytes;
         }
@@ -165,7 +164,10 @@ fn to_remove(mut files: Vec<Kept>, room: u64, now: SystemTime) -> Vec<String> {
 fn note_use(file: &File) {
     let now = SystemTime::now();
     let used = file.metadata().and_then(|metadata| metadata.modified());
-    if used.is_ok_and(|used| now.duration_since(used).is_ok_and(|ago| ago > USE_NOTED_AFTER)) {
+    if used.is_ok_and(|used| {
+        now.duration_since(used)
+            .is_ok_and(|ago| ago > USE_NOTED_AFTER)
+    }) {
         let _ = file.set_modified(now);
     }
 }

@@ -19,6 +19,7 @@ use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttpHooks};
 
 use crate::Grants;
 use crate::activity::Activity;
+use crate::capacity::OpenFiles;
 use crate::listener::Listener;
 use crate::reach::{NamedBy, Reach};
 use crate::text::Scrubber;
@@ -68,7 +69,8 @@ impl Hooks {
         listener: Listener,
         scrubber: Arc<Scrubber>,
     ) -> Self {
-        let permits = grants.requests.clamp(1, Semaphore::MAX_PERMITS);
+        let fitting = OpenFiles::of_this_process().requests_of_an_instance();
+        let permits = grants.requests.clamp(1, fitting);
         Self {
             reach: Reach::default(),
             scrubber,
@@ -133,8 +135,12 @@ impl Door {
         request: http::Request<WasiBody>,
         options: Option<RequestOptions>,
     ) -> Sent {
-        let permit = Arc::clone(&self.permits).acquire_owned().await;
-        let permit = permit.map_err(|error| Error::InternalError(Some(error.to_string())))?;
+        // Its own turn first, so that one instance cannot queue all others out.
+        let turn = async |line: &Arc<Semaphore>| {
+            let permit = Arc::clone(line).acquire_owned().await;
+            permit.map_err(|error| Error::InternalError(Some(error.to_string())))
+        };
+        let permits = [turn(&self.permits).await?, turn(&self.client.places).await?];
         self.traffic.requests.fetch_add(1, Ordering::Relaxed);
 
         let idle_timeout = self.client.idle_timeout;
@@ -173,7 +179,7 @@ impl Door {
             None => client::explain(&error),
         })?;
         let response = http::Response::from(response).map(|body| {
-            TimedBody::new(body, between_bytes, self.activity.clone(), permit).boxed_unsync()
+            TimedBody::new(body, between_bytes, self.activity.clone(), permits).boxed_unsync()
         });
         Ok((response, Box::new(async { Ok(()) })))
     }

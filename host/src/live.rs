@@ -167,9 +167,7 @@ impl LiveCache {
         options: OpenOptions,
         lifecycle: Lifecycle,
     ) -> Self {
-        let at_once = lifecycle
-            .max_calls_at_once
-            .clamp(1, Semaphore::MAX_PERMITS);
+        let at_once = lifecycle.max_calls_at_once.clamp(1, Semaphore::MAX_PERMITS);
         Self {
             registry,
             r#type: r#type.to_owned(),
@@ -208,6 +206,15 @@ impl LiveCache {
         let current = current.ok_or_else(|| Error::Other("no instance is open".into()))?;
         current.calls += 1;
         Ok(Lease(current.cache.admitted(permit)))
+    }
+
+    /// The cache of a [`Self::lease`]: it counts as a call until it has been
+    /// dropped, with every stream and clone that came of it.
+    ///
+    /// # Errors
+    /// Those of [`Self::lease`].
+    pub async fn get(&self) -> Result<Cache, Error> {
+        self.lease().await.map(|lease| lease.0)
     }
 
     /// Runs one call on a leased instance.

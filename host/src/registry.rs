@@ -57,8 +57,18 @@ impl Registry {
     }
 
     /// A cache for as long as the host runs, which follows swaps: see
-    /// [`LiveCache`].
+    /// [`LiveCache`]. Its instances have the default [`Lifecycle`].
     pub fn live(
+        self: &Arc<Self>,
+        r#type: &str,
+        attributes: Vec<(String, String)>,
+        options: OpenOptions,
+    ) -> LiveCache {
+        self.live_with(r#type, attributes, options, Lifecycle::default())
+    }
+
+    /// The same, with a life cycle of the caller's choice.
+    pub fn live_with(
         self: &Arc<Self>,
         r#type: &str,
         attributes: Vec<(String, String)>,

@@ -78,7 +78,7 @@ pub(super) struct TimedBody {
     /// Of the instance that reads.
     activity: Activity,
     /// The request counts as long as its answer is not read or dropped.
-    _permit: OwnedSemaphorePermit,
+    _permits: [OwnedSemaphorePermit; 2],
 }
 
 impl TimedBody {
@@ -86,14 +86,14 @@ impl TimedBody {
         inner: reqwest::Body,
         limit: Duration,
         activity: Activity,
-        permit: OwnedSemaphorePermit,
+        permits: [OwnedSemaphorePermit; 2],
     ) -> Self {
         Self {
             inner,
             limit,
             waiting: None,
             activity,
-            _permit: permit,
+            _permits: permits,
         }
     }
 }

@@ -168,7 +168,7 @@ impl Layout {
 
 /// How many files are hashed at a time: one a processor.
 fn at_once() -> usize {
-    std::thread::available_parallelism().map_or(2, usize::from)
+    crate::capacity::hashing_at_once()
 }
 
 /// One layer for each blob.
