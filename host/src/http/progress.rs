@@ -135,3 +135,68 @@ impl Body for TimedBody {
         self.inner.size_hint()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use futures::StreamExt;
+    use futures::stream::{self, BoxStream};
+    use http_body_util::BodyExt;
+    use tokio::sync::Semaphore;
+    use tokio::time::{Instant, sleep};
+
+    use super::*;
+
+    const LIMIT: Duration = Duration::from_secs(10);
+
+    type Chunks = BoxStream<'static, std::io::Result<Bytes>>;
+
+    async fn timed(chunks: Chunks) -> (TimedBody, Activity) {
+        let permit = async || Arc::new(Semaphore::new(1)).acquire_owned().await;
+        let permits = [permit().await.unwrap(), permit().await.unwrap()];
+        let activity = Activity::default();
+        let body = reqwest::Body::wrap_stream(chunks);
+        (
+            TimedBody::new(body, LIMIT, activity.clone(), permits),
+            activity,
+        )
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_server_that_goes_silent_is_given_up_after_the_limit() {
+        let chunks = stream::iter([Ok(Bytes::from_static(b"x"))]).chain(stream::pending());
+        let (mut body, _) = timed(chunks.boxed()).await;
+        assert!(body.frame().await.expect("a chunk").is_ok());
+        let begun = Instant::now();
+        let error = body.frame().await.expect("an end").expect_err("silence");
+        assert!(matches!(error, Error::ConnectionReadTimeout), "{error:?}");
+        assert_eq!(begun.elapsed(), LIMIT);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_reader_that_takes_its_time_is_no_silence_of_the_server() {
+        let chunks = stream::repeat_with(|| Ok(Bytes::from_static(b"x")));
+        let (mut body, _) = timed(chunks.boxed()).await;
+        for _ in 0..3 {
+            assert!(body.frame().await.expect("a chunk").is_ok());
+            sleep(LIMIT * 2).await;
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn chunks_without_bytes_move_nothing() {
+        let chunks = [Bytes::new(), Bytes::from_static(b"x"), Bytes::new()];
+        let (mut body, activity) = timed(stream::iter(chunks.map(Ok)).boxed()).await;
+        let mut moved = Vec::new();
+        loop {
+            sleep(Duration::from_millis(5)).await;
+            let before = activity.last();
+            if body.frame().await.is_none() {
+                break;
+            }
+            moved.push(activity.last() > before);
+        }
+        assert_eq!(moved.iter().filter(|moved| **moved).count(), 1, "{moved:?}");
+    }
+}
