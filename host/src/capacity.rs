@@ -18,8 +18,6 @@ const ANY_NUMBER: usize = 1 << 20;
 /// Files that are open whatever is transferred: standard streams, the runtime's
 /// own, a lock, an index, the tool that is asked for a token.
 const FILES_OF_ITS_OWN: usize = 48;
-/// More hashing at once than this outruns any disk.
-const MOST_HASHING: usize = 32;
 
 /// How many files this process may have open.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,11 +57,6 @@ impl OpenFiles {
     pub(crate) fn layers(self) -> usize {
         (self.to_share() / 6).max(2)
     }
-}
-
-/// How many layers to hash at once: one a processor.
-pub(crate) fn hashing_at_once() -> usize {
-    thread::available_parallelism().map_or(2, |all| all.get().min(MOST_HASHING))
 }
 
 /// Lets this process open as many files as a transfer may need, as far as the

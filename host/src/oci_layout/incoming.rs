@@ -157,11 +157,9 @@ fn synced(outcome: io::Result<()>) -> io::Result<()> {
 /// Whether the system says that it cannot do this at all: `EINVAL`, `ENOTSUP`,
 /// `EOPNOTSUPP`, `ENOSYS`, and `EBADF` for a handle that may only read.
 fn is_not_offered(error: &io::Error) -> bool {
-    #[cfg(unix)]
-    let is_bad_handle = error.raw_os_error() == Some(rustix::io::Errno::BADF.raw_os_error());
-    #[cfg(not(unix))]
-    let is_bad_handle = false;
-    is_bad_handle
+    /// The same number on every Unix.
+    const EBADF: i32 = 9;
+    cfg!(unix) && error.raw_os_error() == Some(EBADF)
         || matches!(
             error.kind(),
             io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported
