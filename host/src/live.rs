@@ -92,6 +92,8 @@ pub struct LiveCache {
     options: OpenOptions,
     lifecycle: Lifecycle,
     admission: Arc<Semaphore>,
+    /// The permits of `admission` in all.
+    at_once: u32,
     /// Held while an instance is opened, so that one is opened for all who wait.
     state: Mutex<State>,
 }
@@ -167,7 +169,8 @@ impl LiveCache {
         options: OpenOptions,
         lifecycle: Lifecycle,
     ) -> Self {
-        let at_once = lifecycle.max_calls_at_once.clamp(1, Semaphore::MAX_PERMITS);
+        let most = Semaphore::MAX_PERMITS.min(u32::MAX as usize);
+        let at_once = lifecycle.max_calls_at_once.clamp(1, most);
         Self {
             registry,
             r#type: r#type.to_owned(),
@@ -175,6 +178,7 @@ impl LiveCache {
             options,
             lifecycle,
             admission: Arc::new(Semaphore::new(at_once)),
+            at_once: u32::try_from(at_once).unwrap_or(u32::MAX),
             state: Mutex::default(),
         }
     }
@@ -227,6 +231,14 @@ impl LiveCache {
     ) -> Result<T, Error> {
         let lease = self.lease().await?;
         call(&lease).await
+    }
+
+    /// Gives no more calls to the instance of the moment, and waits until all
+    /// calls that are under way have ended: before a server ends, say. Calls
+    /// that come meanwhile wait, and then run on another instance.
+    pub async fn drain(&self) {
+        self.state.lock().await.current = None;
+        let _all = self.admission.acquire_many(self.at_once).await;
     }
 
     /// How many more calls could run at this moment.

@@ -341,6 +341,24 @@ fn calls_beyond_the_limit_wait_in_order_and_a_stream_counts() {
 }
 
 #[test]
+fn draining_waits_for_what_is_under_way() {
+    run(async {
+        let attributes = setup::attributes([("do", "endless"), ("at", "read")]);
+        let (_registry, live) = live(hostile().await, attributes, tightly(), Lifecycle::default());
+        let lease = live.lease().await.expect("an instance");
+        let drain = live.drain();
+        tokio::pin!(drain);
+        let early = tokio::time::timeout(Duration::from_millis(100), &mut drain).await;
+        assert!(early.is_err(), "a call is under way");
+        lease.check().await.expect("it still runs");
+        drop(lease);
+        drain.await;
+        let next = live.lease().await.expect("another instance");
+        next.check().await.expect("a call");
+    });
+}
+
+#[test]
 fn a_call_that_moves_nothing_is_given_up_although_others_move() {
     run(async {
         let attributes = setup::attributes([
