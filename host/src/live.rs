@@ -100,16 +100,44 @@ pub struct LiveCache {
 
 #[derive(Default)]
 struct State {
+    /// The plugin that served the type when a lease was last asked for.
+    plugin: Option<Plugin>,
     current: Option<Open>,
     setbacks: Setbacks,
 }
 
 /// The instance that gets the calls.
 struct Open {
-    plugin: Plugin,
     cache: Cache,
     since: Instant,
     calls: u64,
+}
+
+impl State {
+    /// Lets go of what another plugin opened. What went wrong there says nothing
+    /// of this one.
+    fn follow(&mut self, plugin: &Plugin) {
+        if !self.plugin.as_ref().is_some_and(|last| last.is(plugin)) {
+            *self = Self {
+                plugin: Some(plugin.clone()),
+                ..Self::default()
+            };
+        }
+    }
+
+    /// Gives no more calls to an instance that has died or is due to retire. It
+    /// ends with the last call that it runs.
+    fn let_go(&mut self, lifecycle: &Lifecycle) {
+        let Some(open) = &self.current else { return };
+        let age = open.since.elapsed();
+        if !open.cache.is_alive() {
+            self.setbacks.died(age, lifecycle);
+            self.current = None;
+        } else if lifecycle.is_over(open.calls, open.cache.peak_memory_bytes(), age) {
+            self.setbacks = Setbacks::default();
+            self.current = None;
+        }
+    }
 }
 
 /// What went wrong lately.
@@ -196,11 +224,11 @@ impl LiveCache {
         let permit = permit.map_err(|error| Error::Other(error.to_string()))?;
         let mut state = self.state.lock().await;
         let plugin = self.registry.get(&self.r#type)?;
-        self.let_go(&mut state, &plugin);
+        state.follow(&plugin);
+        state.let_go(&self.lifecycle);
         if state.current.is_none() {
             let cache = self.open(&mut state.setbacks, &plugin).await?;
             state.current = Some(Open {
-                plugin,
                 cache,
                 since: Instant::now(),
                 calls: 0,
@@ -244,28 +272,6 @@ impl LiveCache {
     /// How many more calls could run at this moment.
     pub fn free_calls(&self) -> usize {
         self.admission.available_permits()
-    }
-
-    /// Gives no more calls to an instance that has died, that is due, or that
-    /// another plugin has replaced. It ends with the last call that it runs.
-    fn let_go(&self, state: &mut State, plugin: &Plugin) {
-        let Some(open) = &state.current else { return };
-        let age = open.since.elapsed();
-        let is_swapped = !open.plugin.is(plugin);
-        let is_dead = !open.cache.is_alive();
-        let is_over = self
-            .lifecycle
-            .is_over(open.calls, open.cache.peak_memory_bytes(), age);
-        if is_swapped || is_dead || is_over {
-            state.current = None;
-        }
-        if is_swapped {
-            state.setbacks = Setbacks::default();
-        } else if is_dead {
-            state.setbacks.died(age, &self.lifecycle);
-        } else if is_over {
-            state.setbacks = Setbacks::default();
-        }
     }
 
     async fn open(&self, setbacks: &mut Setbacks, plugin: &Plugin) -> Result<Cache, Error> {

@@ -212,7 +212,11 @@ fn a_manifest_of_64_mib_goes_there_and_back() {
         let step = Digest::of(&number.to_le_bytes());
         let inputs = match number {
             0 => String::new(),
-            _ => format!(r#","inputs":[[{{"link":{}}}]]"#, number - 1),
+            _ => format!(
+                r#","inputs":[[{{"selector":"{}","link":{}}}]]"#,
+                "folder/".repeat(200),
+                number - 1
+            ),
         };
         format!(
             r#"{{"layers":[{{"layer":0,"createdAt":"2026-01-01T00:00:00Z"}}],"digest":"{step}"{inputs}}}"#

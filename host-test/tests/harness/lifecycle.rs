@@ -29,8 +29,8 @@ fn tight() -> Grants {
     Grants {
         memory_bytes: 32 << 20,
         handles: 2000,
-        compute_time: Duration::from_millis(300),
-        idle_time: Duration::from_millis(500),
+        compute_time: Duration::from_millis(500),
+        idle_time: Duration::from_millis(1500),
         ..Grants::default()
     }
 }
@@ -72,11 +72,11 @@ fn after_each_kind_of_death_the_next_call_finds_a_living_instance() {
         ("trap", "it gave up"),
         ("allocate", "bytes of memory, and may have"),
         ("recurse", "too deep for the stack"),
-        ("spin", "computed for 300ms without moving a byte"),
+        ("spin", "computed for 500ms without moving a byte"),
         ("streams", "more than 2000 streams"),
         ("tasks", "more than 2000 streams"),
-        ("wait", "moved nothing for 500ms"),
-        ("sleep", "moved nothing for 500ms"),
+        ("wait", "moved nothing for 1.5s"),
+        ("sleep", "moved nothing for 1.5s"),
     ];
     run(async {
         let dying = DEATHS.map(|(deed, reason)| async move {
