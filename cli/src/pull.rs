@@ -6,9 +6,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, anyhow};
 use build_cache_host::oci_layout::{Check, LayoutWriter};
-use build_cache_host::{
-    CacheSpec, Description, Digest, Error, Fetch, FetchOptions, Imported, Layer, Manifest,
-};
+use build_cache_host::{CacheSpec, Description, Digest, Error, Fetch, Imported, Layer, Manifest};
 use futures::stream::{self, StreamExt, TryStreamExt};
 use indicatif::DecimalBytes;
 use serde::Serialize;
@@ -17,6 +15,7 @@ use crate::args::PullArgs;
 use crate::console::{Console, number, seconds};
 use crate::progress::Progress;
 use crate::session;
+use crate::start;
 use crate::tally::blobs;
 
 /// Why a part that is missing fails the pull.
@@ -91,7 +90,7 @@ async fn pull(args: &PullArgs, spec: &CacheSpec, console: &Console) -> Result<Pu
         ));
     }
     progress.expect(wanted.iter().map(|layer| (layer.blob.clone(), layer.size)));
-    let fetch = Fetch::new(cache.clone(), FetchOptions::default());
+    let fetch = Fetch::new(cache.clone(), start::fetch_options());
     let fetched = fetch_all(&fetch, &writer, wanted, &progress, console).await;
     progress.end();
     let (fetched, mut not_fetched) = fetched?;

@@ -1,17 +1,20 @@
 //! An open cache: the calls of the contract in this crate's types, with what
 //! comes back from the plugin checked.
 
+use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 use futures::stream::{self, BoxStream};
 use futures::{StreamExt, TryStreamExt};
+use tokio::sync::OwnedSemaphorePermit;
 
 use crate::answers::Answers;
 use crate::bindings::build_cache::plugin::types;
 use crate::bindings::exports::build_cache::plugin::inventory;
 use crate::instance::{Instance, Job};
+use crate::live::Admission;
 use crate::receive::Received;
 use crate::text::Scrubber;
 use crate::{Access, Digest, Error, Manifest};
@@ -27,6 +30,17 @@ pub struct Cache {
     instance: Arc<Instance>,
     scrubber: Arc<Scrubber>,
     answers: Answers,
+    /// Held where the cache was leased from a [`LiveCache`](crate::LiveCache).
+    admission: Option<Admission>,
+}
+
+impl fmt::Debug for Cache {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Cache")
+            .field("plugin", &self.instance.plugin)
+            .field("is_leased", &self.admission.is_some())
+            .finish_non_exhaustive()
+    }
 }
 
 /// What an export did.
@@ -98,7 +112,23 @@ impl Cache {
             answers: Answers::new(&instance.plugin, Arc::clone(&scrubber)),
             instance: Arc::new(instance),
             scrubber,
+            admission: None,
         }
+    }
+
+    /// The same cache for one call that was admitted: the permit is held by it
+    /// and by every clone and stream that comes of it.
+    pub(crate) fn admitted(&self, permit: OwnedSemaphorePermit) -> Self {
+        Self {
+            admission: Some(Arc::new(permit)),
+            ..self.clone()
+        }
+    }
+
+    /// Whether the instance still runs calls. One that has trapped, has reached
+    /// a limit or was stopped does not, and never will again.
+    pub fn is_alive(&self) -> bool {
+        self.instance.is_alive()
     }
 
     /// Stores every layer that the store lacks, then the manifest under each
@@ -252,7 +282,7 @@ impl Cache {
         let cache = self.clone();
         stream::unfold(Some((cache, received)), |state| async move {
             let (cache, mut received) = state?;
-            match cache.instance.watch(received.chunks.next()).await {
+            match cache.instance.watch_stream(received.chunks.next()).await {
                 Ok(Some(Ok(chunk))) => return Some((Ok(chunk), Some((cache, received)))),
                 Ok(Some(Err(error))) => {
                     let error = Error::from_backend(error, &cache.scrubber);
@@ -261,7 +291,7 @@ impl Cache {
                 Ok(None) => {}
                 Err(stuck) => return Some((Err(stuck), None)),
             }
-            match cache.instance.watch(received.outcome).await {
+            match cache.instance.watch_stream(received.outcome).await {
                 Ok(Ok(Ok(()))) => None,
                 Ok(Ok(Err(error))) => {
                     let error = Error::from_backend(error, &cache.scrubber);

@@ -146,4 +146,34 @@ impl Error {
             Wit::Other(text) => Self::Other(scrub.clean_lines(&text)),
         }
     }
+
+    /// The same error for another call. Only what opening a cache can end with
+    /// keeps its kind; the rest keeps its text.
+    pub(crate) fn again(&self) -> Self {
+        match self {
+            Self::NotABackend { plugin, reason } => Self::NotABackend {
+                plugin: plugin.clone(),
+                reason: reason.clone(),
+            },
+            Self::PluginFailed { plugin, reason } => Self::PluginFailed {
+                plugin: plugin.clone(),
+                reason: reason.clone(),
+            },
+            Self::Denied { plugin, authority } => Self::Denied {
+                plugin: plugin.clone(),
+                authority: authority.clone(),
+            },
+            Self::InvalidAttribute { name, reason } => Self::InvalidAttribute {
+                name: name.clone(),
+                reason: reason.clone(),
+            },
+            Self::Setup(text) => Self::Setup(text.clone()),
+            Self::Unauthenticated(text) => Self::Unauthenticated(text.clone()),
+            Self::Forbidden(text) => Self::Forbidden(text.clone()),
+            Self::Unavailable(text) => Self::Unavailable(text.clone()),
+            Self::Corrupt(text) => Self::Corrupt(text.clone()),
+            Self::Content(text) => Self::Content(text.clone()),
+            other => Self::Other(other.to_string()),
+        }
+    }
 }

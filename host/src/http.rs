@@ -20,6 +20,7 @@ use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttpHooks};
 
 use crate::Grants;
 use crate::activity::Activity;
+use crate::capacity::OpenFiles;
 use crate::listener::Listener;
 use crate::reach::{NamedBy, Reach};
 use crate::text::Scrubber;
@@ -69,7 +70,8 @@ impl Hooks {
         listener: Listener,
         scrubber: Arc<Scrubber>,
     ) -> Self {
-        let permits = grants.requests.clamp(1, Semaphore::MAX_PERMITS);
+        let fitting = OpenFiles::of_this_process().requests_of_an_instance();
+        let permits = grants.requests.clamp(1, fitting);
         Self {
             reach: Reach::default(),
             scrubber,
@@ -111,7 +113,7 @@ impl WasiHttpHooks for Hooks {
         let header = request.headers().get(http::header::AUTHORIZATION);
         let header = header.and_then(|header| header.to_str().ok());
         if let Some(token) = header.and_then(|header| header.strip_prefix("Bearer ")) {
-            self.scrubber.learn(token);
+            self.scrubber.learn_sent(token);
         }
         Box::new(self.door.clone().send(named_by, request, options))
     }
@@ -134,8 +136,12 @@ impl Door {
         request: http::Request<WasiBody>,
         options: Option<RequestOptions>,
     ) -> Sent {
-        let permit = Arc::clone(&self.permits).acquire_owned().await;
-        let permit = permit.map_err(|error| Error::InternalError(Some(error.to_string())))?;
+        // Its own turn first, so that one instance cannot queue all others out.
+        let turn = async |line: &Arc<Semaphore>| {
+            let permit = Arc::clone(line).acquire_owned().await;
+            permit.map_err(|error| Error::InternalError(Some(error.to_string())))
+        };
+        let permits = [turn(&self.permits).await?, turn(&self.client.places).await?];
         self.traffic.requests.fetch_add(1, Ordering::Relaxed);
 
         let idle_timeout = self.client.idle_timeout;
@@ -159,19 +165,22 @@ impl Door {
         let request = reqwest::Request::try_from(http::Request::from_parts(parts, body))
             .map_err(|_| Error::HttpRequestUriInvalid)?;
 
-        self.activity.note();
-        self.activity.expect_silence(first_byte);
+        // Asking moves nothing: only what is sent and what comes back does.
+        let silence = self.activity.expect_silence(first_byte);
         let response = tokio::select! {
             response = self.client.send(named_by, request) => response,
             () = moving.ceased(first_byte) => return Err(Error::ConnectionReadTimeout),
         };
-        self.activity.note();
+        drop(silence);
+        if response.is_ok() {
+            self.activity.note();
+        }
         let response = response.map_err(|error| match client::leads_here(&error) {
             Some(reason) => self.denied(&url, &reason),
             None => client::explain(&error),
         })?;
         let response = compressed::undone(&method, response.into()).map(|body| {
-            TimedBody::new(body, between_bytes, self.activity.clone(), permit).boxed_unsync()
+            TimedBody::new(body, between_bytes, self.activity.clone(), permits).boxed_unsync()
         });
         Ok((response, Box::new(async { Ok(()) })))
     }

@@ -6,5 +6,6 @@ mod misuse;
 mod plugins;
 mod pull;
 mod push;
+mod scarce;
 mod stopping;
 mod world;

@@ -45,13 +45,11 @@ impl Orders {
         self.0.get(name).map_or("", String::as_str)
     }
 
-    /// What is to be done in this call.
+    /// What is to be done in this call. A second deed may be ordered for another.
     fn at(&self, call: &str) -> &str {
-        if self.get("at") == call {
-            self.get("do")
-        } else {
-            ""
-        }
+        let orders = [("at", "do"), ("also-at", "also-do")];
+        let order = orders.into_iter().find(|(at, _)| self.get(at) == call);
+        order.map_or("", |(_, deed)| self.get(deed))
     }
 
     /// The words of an attribute, with `{port}` as the attribute `port` has it:

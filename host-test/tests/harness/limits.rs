@@ -49,28 +49,31 @@ fn an_authority_that_the_host_does_not_grant_is_denied_by_name() {
 fn only_variables_that_a_backend_describes_are_granted() {
     run(async {
         let azblob = setup::azblob().await;
-        // Cargo sets it for every test; no backend has a reason to read it.
-        let foreign = "CARGO_MANIFEST_DIR";
-        assert!(std::env::var_os(foreign).is_some() || std::env::var_os("PATH").is_some());
-        let mut description = azblob.description().clone();
-        let names = |grants: Grants| -> Vec<String> {
-            let names = grants.variables.iter().map(|(name, _)| name.to_owned());
-            names.collect()
-        };
-        let described: Vec<_> = description
-            .environment
-            .iter()
-            .map(|v| v.name.clone())
-            .collect();
-        let granted = names(Grants::from_environment(&description));
-        assert!(
-            granted.iter().all(|name| described.contains(name)),
-            "{granted:?}"
-        );
+        let description = azblob.description();
+        let is_described = |name: &str| description.environment.iter().any(|v| v.name == name);
+        // The way in reaches the plugin by a variable that it describes; one that
+        // it does not describe, and that would be of more use, does not.
+        let (known, foreign) = ("AZURE_STORAGE_KEY", "AZURE_STORAGE_KEY_OF_ANOTHER");
+        assert!(is_described(known) && !is_described(foreign));
+        let store = setup::blob_store();
+        for (name, finds_a_key) in [(known, true), (foreign, false)] {
+            let mut grants = Grants::default();
+            grants.variables.insert(name, store.key());
+            let mut attributes = setup::azblob_attributes(&store, "test");
+            attributes.retain(|(name, _)| name != "secret_access_key");
+            let outcome = match open_with_grants(&azblob, &attributes, grants).await {
+                Ok(cache) => cache.import().await.map(drop),
+                Err(error) => Err(error),
+            };
+            assert_eq!(outcome.is_ok(), finds_a_key, "{name}: {outcome:?}");
+        }
+        assert_eq!(store.stats().of(OperationKind::GetBlob), 1);
 
-        description.environment[0].name = "PATH".to_owned();
-        let granted = names(Grants::from_environment(&description));
-        assert!(granted.contains(&"PATH".to_owned()), "{granted:?}");
+        // Of this process's own variables none that the backend does not describe.
+        let own = "PATH";
+        assert!(std::env::var_os(own).is_some(), "every process has it");
+        let grants = Grants::from_environment(description);
+        assert!(grants.variables.iter().all(|(name, _)| name != own));
     });
 }
 

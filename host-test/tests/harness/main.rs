@@ -14,6 +14,7 @@ mod fixtures;
 mod hostile;
 mod kills;
 mod leftovers;
+mod lifecycle;
 mod limits;
 mod memory;
 mod patience;

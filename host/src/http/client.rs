@@ -2,11 +2,14 @@
 
 use std::error::Error as _;
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::Semaphore;
 use wasmtime_wasi_http::Error;
 
 use super::resolver::{ElsewhereOnly, LeadsHere};
+use crate::capacity::OpenFiles;
 use crate::reach::NamedBy;
 
 /// How the host sends requests.
@@ -46,6 +49,9 @@ pub(crate) struct HttpClient {
     /// For servers that only a plugin named.
     elsewhere: reqwest::Client,
     pub(crate) idle_timeout: Duration,
+    /// One for each request that all instances may have under way at once: each
+    /// takes a connection, and may take a file.
+    pub(super) places: Arc<Semaphore>,
 }
 
 impl HttpClient {
@@ -82,6 +88,9 @@ impl HttpClient {
             anywhere: build(builder())?,
             elsewhere: build(builder().dns_resolver(ElsewhereOnly::new()))?,
             idle_timeout: options.idle_timeout,
+            places: Arc::new(Semaphore::new(
+                OpenFiles::of_this_process().requests_of_a_host(),
+            )),
         })
     }
 
