@@ -79,6 +79,10 @@ impl Grants {
 
     /// Grants a plugin the variables that its description asks for and that
     /// plugins of its type are trusted with, as far as this process has them.
+    ///
+    /// The type is what the description says: an embedder who loads other
+    /// people's plugins compares it with the type that the user asked for, as
+    /// the command does, or uses [`Grants::by_policy`].
     pub fn from_environment(description: &Description) -> Self {
         Self::by_policy(Policy::of_type(&description.r#type), description)
     }

@@ -184,7 +184,7 @@ impl Policy {
 
     /// Whether this entry of a description's `authorities` may lead to
     /// addresses that are not public.
-    pub(crate) fn trusts_authority(&self, text: &str) -> bool {
+    pub fn trusts_authority(&self, text: &str) -> bool {
         self.authorities.iter().any(|known| known == text)
     }
 

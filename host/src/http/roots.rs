@@ -62,17 +62,26 @@ mod of_files {
         builder: reqwest::ClientBuilder,
         extra: &[CertificateDer<'static>],
     ) -> Result<reqwest::ClientBuilder, String> {
-        let mut roots = RootCertStore::empty();
-        for certificate in extra {
-            let added = roots.add(certificate.clone());
-            added.map_err(|error| format!("an additional certificate authority: {error}"))?;
-        }
         let variable = |name: &str| env::var_os(name).filter(|value| !value.is_empty());
         let file = variable(FILE).map(PathBuf::from);
         let folders: Option<Vec<_>> =
             variable(FOLDERS).map(|folders| env::split_paths(&folders).collect());
         let named = named(file.as_deref(), folders.as_deref())?;
-        let certificates = named.unwrap_or_else(of_system);
+        let roots = store(extra, named.unwrap_or_else(of_system))?;
+        Ok(builder.tls_backend_preconfigured(config(roots)))
+    }
+
+    /// All that is trusted, which must be somebody. What of a system's own
+    /// cannot be read is passed over, as everywhere.
+    pub(super) fn store(
+        extra: &[CertificateDer<'static>],
+        certificates: Vec<CertificateDer<'static>>,
+    ) -> Result<RootCertStore, String> {
+        let mut roots = RootCertStore::empty();
+        for certificate in extra {
+            let added = roots.add(certificate.clone());
+            added.map_err(|error| format!("an additional certificate authority: {error}"))?;
+        }
         roots.add_parsable_certificates(certificates);
         if roots.is_empty() {
             return Err(
@@ -82,7 +91,7 @@ mod of_files {
                     .to_owned(),
             );
         }
-        Ok(builder.tls_backend_preconfigured(config(roots)))
+        Ok(roots)
     }
 
     /// The authorities of the files that the user's variables name; none where
@@ -139,7 +148,15 @@ mod of_files {
 
 #[cfg(all(test, unix, not(target_vendor = "apple"), not(target_os = "android")))]
 mod tests {
-    use super::of_files::named;
+    use super::of_files::{named, store};
+
+    #[test]
+    fn a_system_without_authorities_is_told_which_package_has_them() {
+        let error = store(&[], Vec::new()).expect_err("nobody to trust");
+        for part in ["`ca-certificates`", "--ca-file", "SSL_CERT_FILE"] {
+            assert!(error.contains(part), "{error}");
+        }
+    }
 
     #[test]
     fn a_variable_that_names_no_authorities_is_named_with_its_file() {
