@@ -21,7 +21,7 @@ pub(super) struct PublicOnly;
 #[derive(Debug, thiserror::Error)]
 #[error(
     "{host} leads to {address}, which is {place}; a name that only the plugin knows may lead to \
-     public addresses alone"
+     public addresses alone, unless the user grants it"
 )]
 pub(super) struct NotPublic {
     host: String,

@@ -63,21 +63,35 @@ impl<'a> Given<'a> {
 }
 
 fn named(text: &str, authority: &AuthorityPattern) -> Option<Named> {
+    // A single word is the name of anything: a container, a branch.
+    let is_word = authority.port.is_none() && !authority.host.contains(['.', '[']);
     let text = text.to_ascii_lowercase();
+    let is_meant = |server: Server| {
+        server.host == authority.host
+            && authority.has_port(server.port)
+            && (server.has_scheme || !is_word)
+    };
     if authority.wildcard {
         None
-    } else if servers(&text).any(|(host, port)| host == authority.host && authority.has_port(port))
-    {
+    } else if servers(&text).any(is_meant) {
         Some(Named::AsServer)
     } else {
-        is_somewhere(&text, authority).then_some(Named::Somewhere)
+        (!is_word && is_somewhere(&text, authority)).then_some(Named::Somewhere)
     }
+}
+
+/// A server in a text.
+pub(super) struct Server<'a> {
+    pub(super) host: &'a str,
+    /// Where it is written, or its scheme is.
+    port: Option<u16>,
+    has_scheme: bool,
 }
 
 /// The servers of the URLs in a text, each with its port; and the one that it
 /// begins with, as in `host:port/path`. A URL that is a part of another's path
 /// or query is not one.
-pub(super) fn servers(text: &str) -> impl Iterator<Item = (&str, Option<u16>)> {
+pub(super) fn servers(text: &str) -> impl Iterator<Item = Server<'_>> {
     let words = text.split(|c: char| c.is_whitespace() || ";,\"'".contains(c));
     words.filter_map(|word| {
         let (scheme, rest) = match word.split_once("://") {
@@ -108,7 +122,11 @@ pub(super) fn servers(text: &str) -> impl Iterator<Item = (&str, Option<u16>)> {
             Some("http") => Some(80),
             _ => None,
         });
-        (!host.is_empty()).then_some((host, port))
+        (!host.is_empty()).then_some(Server {
+            host,
+            port,
+            has_scheme: scheme.is_some(),
+        })
     })
 }
 
@@ -153,6 +171,8 @@ mod tests {
             ("http://[fd00::1]", "[fd00::1]"),
             ("A=b;BlobEndpoint=http://10.1.1.1/acct;C=d", "10.1.1.1"),
             ("unix:///x tcp://10.0.0.9:2375", "10.0.0.9:2375"),
+            ("http://azurite/devstoreaccount1", "azurite"),
+            ("azurite:10000/devstoreaccount1", "azurite:10000"),
         ] {
             let found = is_named(text, authority);
             assert_eq!(found, Some(Named::AsServer), "{text} {authority}");
@@ -170,6 +190,8 @@ mod tests {
             ("http://110.0.0.4/", "10.0.0.4", false),
             ("http://10.0.0.4:8081/", "10.0.0.4", false),
             ("https://not-evil.com", "evil.com", false),
+            ("redis", "redis", false),
+            ("feature/redis;redis", "redis", false),
             ("https://evil.com.example", "evil.com", false),
         ] {
             let expected = found.then_some(Named::Somewhere);

@@ -120,7 +120,7 @@ fn fits(labels: &[Label], host: &str, given: &Given) -> bool {
             match rest.is_empty() {
                 // What it ends in may be a whole domain, or the host of a URL.
                 true => values.any(|value| {
-                    let mut hosts = servers(&value).map(|(host, _)| host);
+                    let mut hosts = servers(&value).map(|server| server.host);
                     hosts
                         .next()
                         .is_some_and(|name| is_host(name) && goes_on(name))
