@@ -71,13 +71,37 @@ pub(crate) enum Access {
     Entra(Chain),
 }
 
-/// The authorities that may have to be reached beside those that variables
-/// name: Microsoft Entra ID in each of Azure's clouds, and IMDS.
-pub(crate) const AUTHORITIES: [&str; 4] = [
+/// The names that the user may give an account by, as the contract writes a
+/// label that the user fills.
+macro_rules! account {
+    ($domain:literal) => {
+        concat!(
+            "{account_name|BUILDKIT_AZURE_STORAGE_ACCOUNT_NAME|AZURE_STORAGE_ACCOUNT",
+            "|connection_string/AccountName|AZURE_STORAGE_CONNECTION_STRING/AccountName}.blob.",
+            $domain
+        )
+    };
+}
+
+/// What may have to be reached beside what the user names: Microsoft Entra ID in
+/// each of Azure's clouds, IMDS, the accounts that the user names without their
+/// address, and the emulator; and the tokens that the host's tools are asked for.
+pub(crate) const AUTHORITIES: [&str; 13] = [
     "login.microsoftonline.com",
     "login.microsoftonline.us",
     "login.chinacloudapi.cn",
     "169.254.169.254",
+    account!("core.windows.net"),
+    account!("core.usgovcloudapi.net"),
+    account!("core.chinacloudapi.cn"),
+    account!("{connection_string/EndpointSuffix|AZURE_STORAGE_CONNECTION_STRING/EndpointSuffix}"),
+    "127.0.0.1:10000 if connection_string/UseDevelopmentStorage=true",
+    "127.0.0.1:10000 if AZURE_STORAGE_CONNECTION_STRING/UseDevelopmentStorage=true",
+    "{connection_string/DevelopmentStorageProxyUri}:10000 \
+     if connection_string/UseDevelopmentStorage=true",
+    "{AZURE_STORAGE_CONNECTION_STRING/DevelopmentStorageProxyUri}:10000 \
+     if AZURE_STORAGE_CONNECTION_STRING/UseDevelopmentStorage=true",
+    "scope:https://storage.azure.com/.default",
 ];
 
 /// The files that may have to be read beside those that variables name: the

@@ -75,7 +75,7 @@ async fn pull(args: &PullArgs, spec: &CacheSpec, console: &Console) -> Result<Pu
     };
     let cache = session::open(&plugin, spec, None, on_event).await?;
     let imported = cache.import().await?;
-    say_what_is_not_there(spec, plugin.description(), &imported, console);
+    say_what_is_not_there(spec, plugin.plugin.description(), &imported, console);
     let mut lost = HashSet::new();
     let found = usable(imported, args.strict, &mut lost, console)?;
 

@@ -40,11 +40,12 @@ pub enum Error {
         /// How it ended.
         reason: String,
     },
-    /// The backend asks for an authority that nobody named.
+    /// The backend asks for an authority that it is not granted.
     #[error(
-        "the plugin {plugin} wants to reach {authority}, which neither its description nor an \
-         attribute or a variable names (for this machine's own addresses one of the latter has to), \
-         or which this host does not allow; it was not opened"
+        "the plugin {plugin} wants to reach {authority}, which it was not granted: neither its \
+         description nor an attribute or a variable that it sees names this server, or the server \
+         is on this machine, on a private network or internal to a cloud, and no attribute names \
+         it as the store's address, or this host allows others only. The cache was not opened"
     )]
     Denied {
         /// The plugin's file.
@@ -130,6 +131,24 @@ fn known_types(known: &[String]) -> String {
 }
 
 impl Error {
+    /// The same, where requests went through a proxy: what answered may have
+    /// been the proxy.
+    pub(crate) fn through(mut self, proxy: Option<&str>) -> Self {
+        if let (
+            Some(proxy),
+            Self::Unauthenticated(text)
+            | Self::Forbidden(text)
+            | Self::Unavailable(text)
+            | Self::Corrupt(text)
+            | Self::Other(text),
+        ) = (proxy, &mut self)
+            && !text.contains(proxy)
+        {
+            text.push_str(&format!("; requests go through {proxy}"));
+        }
+        self
+    }
+
     /// Reads what a backend answered. Its text may have several lines.
     pub(crate) fn from_backend(error: types::Error, scrub: &Scrubber) -> Self {
         use types::Error as Wit;

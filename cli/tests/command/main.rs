@@ -2,7 +2,9 @@
 //! and a store that checks signatures.
 
 mod check;
+mod granting;
 mod misuse;
+mod network;
 mod plugins;
 mod pull;
 mod push;
