@@ -155,7 +155,10 @@ impl Door {
             let permit = Arc::clone(line).acquire_owned().await;
             permit.map_err(|error| Error::InternalError(Some(error.to_string())))
         };
-        let permits = [turn(&self.permits).await?, turn(self.client.places()).await?];
+        let permits = [
+            turn(&self.permits).await?,
+            turn(self.client.places()).await?,
+        ];
         self.traffic.requests.fetch_add(1, Ordering::Relaxed);
 
         let idle_timeout = self.client.idle_timeout();

@@ -42,10 +42,7 @@ fn a_wrong_attribute_is_named_with_what_would_do() {
             ("parallelism", "0", "1 to"),
         ];
         for (name, value, expected) in cases {
-            let error = open_with(&store, name, value)
-                .await
-                .err()
-                .expect("an error");
+            let error = open_with(&store, name, value).await.expect_err("an error");
             assert!(
                 matches!(&error, Error::InvalidAttribute { name: named, .. } if named == name),
                 "{name}={value} gave {error:?}"
@@ -61,7 +58,7 @@ fn a_wrong_attribute_is_named_with_what_would_do() {
 fn a_missing_attribute_is_named_with_its_variable() {
     run(async {
         let opened = azblob().await.open(&[], OpenOptions::default()).await;
-        let error = opened.err().expect("an error").to_string();
+        let error = opened.expect_err("an error").to_string();
         for part in ["account_url", "BUILDKIT_AZURE_STORAGE_ACCOUNT_URL"] {
             assert!(error.contains(part), "{error}");
         }
