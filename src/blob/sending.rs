@@ -21,7 +21,7 @@ const SLOWEST: u64 = 32 * 1024;
 const CONNECT: Duration = Duration::from_secs(20);
 
 /// What is said of an answer that is not what the store's checksum says.
-const CHANGED: &str = "the bytes that arrived are not those of the answer's Content-MD5";
+pub(super) const CHANGED: &str = "the bytes that arrived are not those of the answer's Content-MD5";
 
 /// Who sends these requests.
 const USER_AGENT: &str = concat!("build-cache-azblob/", env!("CARGO_PKG_VERSION"));

@@ -1,8 +1,11 @@
 //! The manifest's JSON, in the shape of BuildKit's Go structs
 //! (`cache/remotecache/v1/types/spec.go`), and with Go's leniency: unknown
-//! members are skipped, and `null` stands for nothing.
+//! members are skipped, `null` stands for nothing, the case of a member's name
+//! does not matter, and of two members with one name the later counts.
 
-use super::{Layer, Manifest};
+use std::collections::HashMap;
+
+use super::{Layer, Manifest, Parsed, Unusable};
 use crate::digest::Digest;
 use crate::json::{Reader, write_string};
 
@@ -32,43 +35,60 @@ struct Annotations {
 }
 
 /// Reads a manifest, as far as its form goes.
-pub(super) fn read(json: &[u8]) -> Result<Manifest, String> {
+pub(super) fn read(json: &[u8]) -> Result<Parsed, String> {
     let json = std::str::from_utf8(json).map_err(|_| "it is not UTF-8")?;
     if json.trim_start().starts_with('<') {
         return Err("it is HTML or XML instead of JSON".to_owned());
     }
     let mut layers = Vec::new();
+    let mut unusable = Vec::new();
     let mut records = "null";
     let mut reader = Reader::new(json);
     reader.object(|key, reader| {
-        match key {
+        match &*key.to_ascii_lowercase() {
             "layers" if reader.null() => {}
-            "layers" => reader.array(|reader| {
-                let layer = checked_layer(read_layer(reader)?);
-                layers.push(layer.map_err(|what| format!("layer {} {what}", layers.len()))?);
-                Ok(())
-            })?,
+            "layers" => {
+                layers.clear();
+                unusable.clear();
+                reader.array(|reader| {
+                    let (index, layer) = (layers.len(), read_layer(reader)?);
+                    let parent = parent(layer.parent)
+                        .map_err(|what| format!("layer {index} {what}"))?;
+                    layers.push(checked_layer(&layer, parent).unwrap_or_else(|why| {
+                        let blob = layer.blob;
+                        let stands_in = placeholder(index, &blob, parent);
+                        unusable.push(Unusable { index, blob, why });
+                        stands_in
+                    }));
+                    Ok(())
+                })?;
+            }
             "records" => records = reader.skip()?,
             _ => drop(reader.skip()?),
         }
         Ok(())
     })?;
     reader.end()?;
+    use_what_is_said_elsewhere(&mut layers, &mut unusable);
     let records = match records {
         "null" => "[]".to_owned(),
         records => check_records(records)?.to_owned(),
     };
-    Ok(Manifest { layers, records })
+    let manifest = Manifest { layers, records };
+    Ok(Parsed { manifest, unusable })
 }
 
 fn read_layer(reader: &mut Reader) -> Result<CacheLayer, String> {
     let mut layer = CacheLayer::default();
+    if reader.null() {
+        return Ok(layer);
+    }
     reader.object(|key, reader| {
-        match key {
+        match &*key.to_ascii_lowercase() {
             _ if reader.null() => {}
             "blob" => layer.blob = reader.string()?,
             "parent" => layer.parent = reader.integer()?,
-            "annotations" => layer.annotations = Some(read_annotations(reader)?),
+            "annotations" => read_annotations(reader, layer.annotations.get_or_insert_default())?,
             _ => drop(reader.skip()?),
         }
         Ok(())
@@ -76,40 +96,90 @@ fn read_layer(reader: &mut Reader) -> Result<CacheLayer, String> {
     Ok(layer)
 }
 
-fn read_annotations(reader: &mut Reader) -> Result<Annotations, String> {
-    let mut annotations = Annotations::default();
+fn read_annotations(reader: &mut Reader, annotations: &mut Annotations) -> Result<(), String> {
     reader.object(|key, reader| {
-        match key {
+        match &*key.to_ascii_lowercase() {
             _ if reader.null() => {}
-            "mediaType" => annotations.media_type = reader.string()?,
-            "diffID" => annotations.diff_id = reader.string()?,
+            "mediatype" => annotations.media_type = reader.string()?,
+            "diffid" => annotations.diff_id = reader.string()?,
             "size" => annotations.size = reader.integer()?,
-            "createdAt" => annotations.created_at = Some(reader.string()?),
+            "createdat" => annotations.created_at = Some(reader.string()?),
             _ => drop(reader.skip()?),
         }
         Ok(())
-    })?;
-    Ok(annotations)
+    })
+}
+
+/// The layer below, as far as there can be one with this index.
+fn parent(index: i64) -> Result<Option<u32>, &'static str> {
+    match index {
+        -1 => Ok(None),
+        index => {
+            let index = u32::try_from(index);
+            Ok(Some(index.map_err(|_| "stands on a layer that does not exist")?))
+        }
+    }
 }
 
 /// A layer with all that it needs, or what it lacks.
-fn checked_layer(layer: CacheLayer) -> Result<Layer, &'static str> {
-    let annotations = layer.annotations.ok_or("has no annotations")?;
+fn checked_layer(layer: &CacheLayer, parent: Option<u32>) -> Result<Layer, &'static str> {
     let digest = |text: &str| text.parse::<Digest>();
-    Ok(Layer {
-        blob: digest(&layer.blob).map_err(|_| "has no SHA-256 digest")?,
+    let blob = digest(&layer.blob).map_err(|_| "has no SHA-256 digest")?;
+    let annotations = layer.annotations.as_ref().ok_or("has no annotations")?;
+    let layer = Layer {
+        blob,
         size: u64::try_from(annotations.size).map_err(|_| "has a negative size")?,
-        media_type: annotations.media_type,
+        media_type: annotations.media_type.clone(),
         diff_id: digest(&annotations.diff_id).map_err(|_| "has no SHA-256 diffID")?,
-        created_at: annotations.created_at.filter(|time| time != NO_TIME),
-        parent: match layer.parent {
-            -1 => None,
-            parent => {
-                let parent = u32::try_from(parent);
-                Some(parent.map_err(|_| "stands on a layer that does not exist")?)
+        created_at: annotations.created_at.clone().filter(|time| time != NO_TIME),
+        parent,
+    };
+    match layer.flaw() {
+        Some(flaw) => Err(flaw),
+        None => Ok(layer),
+    }
+}
+
+/// What stands in the place of a layer that cannot be used: nothing of it is
+/// right but its parent and, if it has one, its digest.
+fn placeholder(index: usize, blob: &str, parent: Option<u32>) -> Layer {
+    let blob = blob.parse().unwrap_or_else(|_| Digest::placeholder(index));
+    Layer {
+        blob,
+        size: u64::from(blob != Digest::OF_NOTHING),
+        media_type: "application/octet-stream".to_owned(),
+        diff_id: blob,
+        created_at: None,
+        parent,
+    }
+}
+
+/// A blob on two parents is two layers. If only one of them describes it, that
+/// does for both.
+fn use_what_is_said_elsewhere(layers: &mut [Layer], unusable: &mut Vec<Unusable>) {
+    if unusable.is_empty() {
+        return;
+    }
+    let is_unusable: Vec<usize> = unusable.iter().map(|layer| layer.index).collect();
+    let described = layers.iter().enumerate();
+    let described = described.filter(|(index, _)| is_unusable.binary_search(index).is_err());
+    let described: HashMap<Digest, Layer> = described
+        .map(|(_, layer)| (layer.blob, layer.clone()))
+        .collect();
+    unusable.retain(|Unusable { index, .. }| {
+        let layer = &mut layers[*index];
+        match described.get(&layer.blob) {
+            None => true,
+            Some(described) => {
+                let parent = layer.parent;
+                *layer = Layer {
+                    parent,
+                    ..described.clone()
+                };
+                false
             }
-        },
-    })
+        }
+    });
 }
 
 /// Writes a manifest that has been checked. What Go's `omitempty` leaves out
