@@ -24,7 +24,7 @@ impl Digest {
     /// What stands for the blob of the layer at this index, where the layer
     /// names none: the digest of nothing that there is.
     pub(crate) fn placeholder(index: usize) -> Self {
-        let mut bytes = [0; 32];
+        let mut bytes = [0xff; 32];
         bytes[24..].copy_from_slice(&(index as u64).to_be_bytes());
         Self(bytes)
     }

@@ -191,7 +191,8 @@ impl<T: Transport> Blobs<'_, T> {
         Condition::Is(etag.to_owned()).put_on(&mut request.headers);
         match self.send(&request, 202).await {
             Ok(_) => Ok(true),
-            Err(failure) if failure.is_absence() || failure.status() == 412 => Ok(false),
+            Err(failure) if failure.is_absence() => Ok(false),
+            Err(failure) if failure.status() == 412 && !failure.refuses_this_blob() => Ok(false),
             Err(failure) => Err(failure),
         }
     }

@@ -135,9 +135,10 @@ impl<T: Transport> Cache<T> {
         let count = obstacles.len();
         obstacles.truncate(3);
         let more = if count > obstacles.len() { "; and others" } else { "" };
+        let layers = if count == 1 { "layer" } else { "layers" };
         Err(Error::Corrupt(format!(
-            "{count} of the layers can be neither used as the store holds them nor replaced, so no \
-             name was written. {}{more}",
+            "{count} {layers} can be neither used as the store holds them nor replaced, so that no \
+             name may promise them: {}{more}",
             obstacles.join("; ")
         )))
     }

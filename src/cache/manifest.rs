@@ -37,8 +37,8 @@ pub(crate) struct Layer {
 /// A manifest as somebody wrote it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Parsed {
-    /// Of a layer that cannot be used, only the parent is right: the records
-    /// count the layers, so none is left out.
+    /// What stands in the place of a layer that cannot be used has no more than
+    /// its digest: the records count the layers, so none is left out.
     pub(crate) manifest: Manifest,
     /// The layers that are not described as they have to be, in their order.
     pub(crate) unusable: Vec<Unusable>,

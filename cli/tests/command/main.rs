@@ -3,6 +3,7 @@
 
 mod check;
 mod misuse;
+mod one_blob;
 mod plugins;
 mod pull;
 mod push;

@@ -136,7 +136,8 @@ pub(super) struct CacheManifest {
 
 /// A cache in which there may be layers that nobody can use.
 pub(super) struct Draft {
-    /// Of a layer that nobody can use, only the parent is right.
+    /// What stands in the place of a layer that nobody can use has no more than
+    /// its digest.
     pub manifest: Manifest,
     /// These layers, in their order.
     pub unusable: Vec<LeftOut>,
@@ -191,21 +192,22 @@ impl CacheManifest {
         let mut layers = Vec::with_capacity(config.layers.len());
         let mut unusable = Vec::new();
         for (index, layer) in config.layers.iter().enumerate() {
-            let parent = match layer.parent {
-                -1 => None,
-                parent => Some(u32::try_from(parent).map_err(|_| {
-                    format!("layer {index}, {}, lies on layer {parent}", layer.blob)
-                })?),
-            };
-            layers.push(self.layer(layer, parent).unwrap_or_else(|reason| {
-                let blob = layer.blob.clone();
-                unusable.push(LeftOut {
-                    layer: index,
-                    blob,
-                    reason,
-                });
-                placeholder(layer, parent)
-            }));
+            match self.layer(layer) {
+                Ok(found) => layers.push(Layer {
+                    parent: layer
+                        .parent()
+                        .map_err(|why| format!("layer {index}, {}, {why}", layer.blob))?,
+                    ..found
+                }),
+                Err(reason) => {
+                    layers.push(placeholder(&layer.blob));
+                    unusable.push(LeftOut {
+                        layer: index,
+                        blob: layer.blob.clone(),
+                        reason,
+                    });
+                }
+            }
         }
         let records = config
             .records
@@ -216,8 +218,8 @@ impl CacheManifest {
         Ok(Draft { manifest, unusable })
     }
 
-    /// A layer, or why nobody can use it.
-    fn layer(&self, layer: &ConfigLayer, parent: Option<u32>) -> Result<Layer, String> {
+    /// A layer, all but its parent, or why nobody can use it.
+    fn layer(&self, layer: &ConfigLayer) -> Result<Layer, String> {
         let descriptor = self
             .layers
             .get(&layer.blob)
@@ -237,15 +239,27 @@ impl CacheManifest {
                 .map_err(|error| format!("has a wrong `{DIFF_ID}`: {error}"))?,
             // Nothing depends on it.
             created_at: created_at.filter(|time| is_rfc3339(time)),
-            parent,
+            parent: None,
         })
     }
 }
 
+impl ConfigLayer {
+    /// The layer below, as far as there can be one with this index.
+    fn parent(&self) -> Result<Option<u32>, String> {
+        match self.parent {
+            -1 => Ok(None),
+            parent => match u32::try_from(parent) {
+                Ok(parent) => Ok(Some(parent)),
+                Err(_) => Err(format!("lies on layer {parent}")),
+            },
+        }
+    }
+}
+
 /// What stands in the place of a layer that nobody can use, so that those that
-/// lie on it find it.
-fn placeholder(layer: &ConfigLayer, parent: Option<u32>) -> Layer {
-    let blob = &layer.blob;
+/// lie on it find it. What it lies on itself does not matter.
+fn placeholder(blob: &str) -> Layer {
     let blob: Digest = blob.parse().unwrap_or_else(|_| Digest::of(blob.as_bytes()));
     Layer {
         diff_id: blob.clone(),
@@ -253,7 +267,7 @@ fn placeholder(layer: &ConfigLayer, parent: Option<u32>) -> Layer {
         size: 1,
         media_type: "application/vnd.oci.image.layer.v1.tar".to_owned(),
         created_at: None,
-        parent,
+        parent: None,
     }
 }
 

@@ -19,6 +19,8 @@ pub struct Usable {
     /// The layers that nobody can use, in their order. Those that lie on them
     /// went too, and are not named.
     pub left_out: Vec<LeftOut>,
+    /// How many layers went, with those that lie on them.
+    pub layers_left_out: usize,
     /// How many records lost their result.
     pub records: usize,
 }
@@ -53,10 +55,13 @@ pub(super) fn usable(root: &Path, config: &Path, draft: Draft) -> Result<Usable,
     } = draft;
     for (index, error) in manifest.unfit_for_buildkit() {
         if unusable.iter().all(|left_out| left_out.layer != index) {
+            let (blob, error) = (manifest.layers[index].blob.to_string(), error.to_string());
+            let named = format!("layer {index}, {blob}, ");
+            let reason = error.strip_prefix(&named).unwrap_or(&error).to_owned();
             unusable.push(LeftOut {
                 layer: index,
-                blob: manifest.layers[index].blob.to_string(),
-                reason: format!("cannot be used: {error}"),
+                blob,
+                reason,
             });
         }
     }
@@ -81,6 +86,7 @@ pub(super) fn usable(root: &Path, config: &Path, draft: Draft) -> Result<Usable,
         return Ok(Usable {
             manifest,
             left_out: unusable,
+            layers_left_out: 0,
             records: 0,
         });
     }
@@ -97,6 +103,7 @@ pub(super) fn usable(root: &Path, config: &Path, draft: Draft) -> Result<Usable,
     Ok(Usable {
         manifest: pruned.manifest,
         left_out: unusable,
+        layers_left_out: pruned.layers.len(),
         records: pruned.records,
     })
 }

@@ -52,14 +52,20 @@ pub(super) fn read(json: &[u8]) -> Result<Parsed, String> {
                 unusable.clear();
                 reader.array(|reader| {
                     let (index, layer) = (layers.len(), read_layer(reader)?);
-                    let parent = parent(layer.parent)
-                        .map_err(|what| format!("layer {index} {what}"))?;
-                    layers.push(checked_layer(&layer, parent).unwrap_or_else(|why| {
-                        let blob = layer.blob;
-                        let stands_in = placeholder(index, &blob, parent);
-                        unusable.push(Unusable { index, blob, why });
-                        stands_in
-                    }));
+                    let parent = parent(layer.parent);
+                    layers.push(match checked_layer(&layer) {
+                        Ok(layer) => Layer {
+                            parent: parent.map_err(|what| format!("layer {index} {what}"))?,
+                            ..layer
+                        },
+                        Err(why) => {
+                            let blob = layer.blob;
+                            let stands_in = placeholder(index, &blob);
+                            let parent = parent.unwrap_or_default();
+                            unusable.push((parent, Unusable { index, blob, why }));
+                            stands_in
+                        }
+                    });
                     Ok(())
                 })?;
             }
@@ -69,7 +75,7 @@ pub(super) fn read(json: &[u8]) -> Result<Parsed, String> {
         Ok(())
     })?;
     reader.end()?;
-    use_what_is_said_elsewhere(&mut layers, &mut unusable);
+    let unusable = without_those_described_elsewhere(unusable, &mut layers);
     let records = match records {
         "null" => "[]".to_owned(),
         records => check_records(records)?.to_owned(),
@@ -121,8 +127,8 @@ fn parent(index: i64) -> Result<Option<u32>, &'static str> {
     }
 }
 
-/// A layer with all that it needs, or what it lacks.
-fn checked_layer(layer: &CacheLayer, parent: Option<u32>) -> Result<Layer, &'static str> {
+/// A layer with all that it needs but its parent, or what it lacks.
+fn checked_layer(layer: &CacheLayer) -> Result<Layer, &'static str> {
     let digest = |text: &str| text.parse::<Digest>();
     let blob = digest(&layer.blob).map_err(|_| "has no SHA-256 digest")?;
     let annotations = layer.annotations.as_ref().ok_or("has no annotations")?;
@@ -132,7 +138,7 @@ fn checked_layer(layer: &CacheLayer, parent: Option<u32>) -> Result<Layer, &'sta
         media_type: annotations.media_type.clone(),
         diff_id: digest(&annotations.diff_id).map_err(|_| "has no SHA-256 diffID")?,
         created_at: annotations.created_at.clone().filter(|time| time != NO_TIME),
-        parent,
+        parent: None,
     };
     match layer.flaw() {
         Some(flaw) => Err(flaw),
@@ -141,8 +147,9 @@ fn checked_layer(layer: &CacheLayer, parent: Option<u32>) -> Result<Layer, &'sta
 }
 
 /// What stands in the place of a layer that cannot be used: nothing of it is
-/// right but its parent and, if it has one, its digest.
-fn placeholder(index: usize, blob: &str, parent: Option<u32>) -> Layer {
+/// right but its digest, if it has one. What it lies on does not matter: whatever
+/// lies on it cannot be used either.
+fn placeholder(index: usize, blob: &str) -> Layer {
     let blob = blob.parse().unwrap_or_else(|_| Digest::placeholder(index));
     Layer {
         blob,
@@ -150,36 +157,39 @@ fn placeholder(index: usize, blob: &str, parent: Option<u32>) -> Layer {
         media_type: "application/octet-stream".to_owned(),
         diff_id: blob,
         created_at: None,
-        parent,
+        parent: None,
     }
 }
 
 /// A blob on two parents is two layers. If only one of them describes it, that
-/// does for both.
-fn use_what_is_said_elsewhere(layers: &mut [Layer], unusable: &mut Vec<Unusable>) {
+/// is sufficient for both. Takes these out of the unusable ones, each of which
+/// stands here with its parent.
+fn without_those_described_elsewhere(
+    unusable: Vec<(Option<u32>, Unusable)>,
+    layers: &mut [Layer],
+) -> Vec<Unusable> {
     if unusable.is_empty() {
-        return;
+        return Vec::new();
     }
-    let is_unusable: Vec<usize> = unusable.iter().map(|layer| layer.index).collect();
-    let described = layers.iter().enumerate();
-    let described = described.filter(|(index, _)| is_unusable.binary_search(index).is_err());
-    let described: HashMap<Digest, Layer> = described
-        .map(|(_, layer)| (layer.blob, layer.clone()))
-        .collect();
-    unusable.retain(|Unusable { index, .. }| {
-        let layer = &mut layers[*index];
-        match described.get(&layer.blob) {
-            None => true,
-            Some(described) => {
-                let parent = layer.parent;
-                *layer = Layer {
-                    parent,
-                    ..described.clone()
-                };
-                false
-            }
+    let mut described: HashMap<Digest, usize> = HashMap::new();
+    let mut next = unusable.iter().map(|(_, layer)| layer.index).peekable();
+    for (index, layer) in layers.iter().enumerate() {
+        if next.next_if_eq(&index).is_none() {
+            described.insert(layer.blob, index);
         }
+    }
+    let unusable = unusable.into_iter().filter_map(|(parent, unusable)| {
+        let index = unusable.index;
+        let Some(describing) = described.get(&layers[index].blob) else {
+            return Some(unusable);
+        };
+        layers[index] = Layer {
+            parent,
+            ..layers[*describing].clone()
+        };
+        None
     });
+    unusable.collect()
 }
 
 /// Writes a manifest that has been checked. What Go's `omitempty` leaves out
