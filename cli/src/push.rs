@@ -222,7 +222,9 @@ async fn export_rest(
         }
     }
     // With those of the first try, of which there is no summary.
-    summary.requests = summary.requests.max(u32::try_from(cache.requests()).unwrap_or(u32::MAX));
+    summary.requests = summary
+        .requests
+        .max(u32::try_from(cache.requests()).unwrap_or(u32::MAX));
     Ok(summary)
 }
 

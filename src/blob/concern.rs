@@ -54,7 +54,9 @@ impl Failure {
     pub(crate) fn was_answered(&self) -> bool {
         matches!(
             self.cause,
-            Cause::Refused(_) | Cause::Strange { .. } | Cause::Transport(TransportError::TooLong(_))
+            Cause::Refused(_)
+                | Cause::Strange { .. }
+                | Cause::Transport(TransportError::TooLong(_))
         )
     }
 }

@@ -55,17 +55,19 @@ impl<T: Transport> Blobs<'_, T> {
         };
         let length = answer.headers.get("content-length");
         let etag = answer.headers.get("etag").unwrap_or("").to_owned();
-        Ok(Some(match length.and_then(|text| text.trim().parse().ok()) {
-            Some(size) => Properties {
-                size,
-                etag,
-                state: State::of(&answer.headers),
+        Ok(Some(
+            match length.and_then(|text| text.trim().parse().ok()) {
+                Some(size) => Properties {
+                    size,
+                    etag,
+                    state: State::of(&answer.headers),
+                },
+                None => Properties {
+                    etag,
+                    ..Properties::refused("it does not tell the blob's length".to_owned())
+                },
             },
-            None => Properties {
-                etag,
-                ..Properties::refused("it does not tell the blob's length".to_owned())
-            },
-        }))
+        ))
     }
 
     /// Get Blob, the whole of it: none where there is no such blob.

@@ -145,7 +145,11 @@ mod tests {
         for (name, value, expected) in [
             ("AccessTier", "Archive", State::Archived),
             ("AccessTier", "Cool", State::Readable),
-            ("ArchiveStatus", "rehydrate-pending-to-cool", State::Rehydrating),
+            (
+                "ArchiveStatus",
+                "rehydrate-pending-to-cool",
+                State::Rehydrating,
+            ),
             ("ArchiveStatus", "", State::Readable),
             ("CustomerProvidedKeySha256", "abc=", State::CustomerKey),
             ("ResourceType", "directory", State::Directory),

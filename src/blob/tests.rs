@@ -397,17 +397,28 @@ fn a_listing_tells_which_blobs_cannot_be_read_and_a_damaged_entry_costs_no_other
         blobs.swap_remove(0).state
     };
     let property = |property: &str| of(&format!("<Properties>{property}</Properties>"));
-    assert_eq!(property("<AccessTier>Archive</AccessTier>"), State::Archived);
     assert_eq!(
-        property("<AccessTier>Archive</AccessTier><ArchiveStatus>rehydrate-pending-to-hot</ArchiveStatus>"),
+        property("<AccessTier>Archive</AccessTier>"),
+        State::Archived
+    );
+    assert_eq!(
+        property(
+            "<AccessTier>Archive</AccessTier><ArchiveStatus>rehydrate-pending-to-hot</ArchiveStatus>"
+        ),
         State::Rehydrating
     );
-    assert_eq!(property("<ResourceType>directory</ResourceType>"), State::Directory);
+    assert_eq!(
+        property("<ResourceType>directory</ResourceType>"),
+        State::Directory
+    );
     assert_eq!(
         of("<Metadata><hdi_isfolder>true</hdi_isfolder></Metadata>"),
         State::Directory
     );
-    assert_eq!(of("<Metadata><other>true</other></Metadata>"), State::Readable);
+    assert_eq!(
+        of("<Metadata><other>true</other></Metadata>"),
+        State::Readable
+    );
     for damaged in [
         "<Content-Length>-1</Content-Length>",
         "<Last-Modified>yesterday</Last-Modified>",

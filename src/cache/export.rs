@@ -134,7 +134,11 @@ impl<T: Transport> Cache<T> {
         }
         let count = obstacles.len();
         obstacles.truncate(3);
-        let more = if count > obstacles.len() { "; and others" } else { "" };
+        let more = if count > obstacles.len() {
+            "; and others"
+        } else {
+            ""
+        };
         let layers = if count == 1 { "layer" } else { "layers" };
         Err(Error::Corrupt(format!(
             "{count} {layers} can be neither used as the store holds them nor replaced, so that no \
@@ -153,7 +157,14 @@ impl<T: Transport> Cache<T> {
     ) -> Upload<'a, T> {
         let key = self.config.layout.blob(digest);
         let block_size = self.config.tuning.block_size;
-        Upload::new(&self.transport, blobs, key, (digest, size), step, block_size)
+        Upload::new(
+            &self.transport,
+            blobs,
+            key,
+            (digest, size),
+            step,
+            block_size,
+        )
     }
 
     /// Writes the manifest under every name. A name that cannot be written costs
@@ -189,12 +200,7 @@ impl<T: Transport> Cache<T> {
     }
 
     /// Writes the manifest under one name, also over one in the archive tier.
-    async fn write_name(
-        &self,
-        blobs: &Blobs<'_, T>,
-        name: &str,
-        json: Body,
-    ) -> Result<(), Error> {
+    async fn write_name(&self, blobs: &Blobs<'_, T>, name: &str, json: Body) -> Result<(), Error> {
         let key = self.config.layout.manifest(name);
         let Err(failure) = blobs.put(&key, json.clone(), &Condition::None).await else {
             return Ok(());

@@ -118,11 +118,7 @@ impl<T: Transport> Cache<T> {
     }
 
     /// Loads one manifest.
-    async fn load(
-        &self,
-        blobs: &Blobs<'_, T>,
-        name: &str,
-    ) -> Result<Option<Parsed>, NotLoaded> {
+    async fn load(&self, blobs: &Blobs<'_, T>, name: &str) -> Result<Option<Parsed>, NotLoaded> {
         let key = self.config.layout.manifest(name);
         let json = match blobs.get(&key, MAX_MANIFEST).await {
             Ok(None) => return Ok(None),

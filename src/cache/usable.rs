@@ -107,7 +107,10 @@ mod tests {
         assert_eq!(found(5, State::Readable).obstacle(5), None);
         assert_eq!(
             found(4, State::Readable).obstacle(5),
-            Some(Obstacle::Size { found: 4, wanted: 5 })
+            Some(Obstacle::Size {
+                found: 4,
+                wanted: 5
+            })
         );
         for state in [
             State::Archived,
@@ -136,11 +139,18 @@ mod tests {
                 State::Readable,
                 4,
                 Some("no"),
-                given_up("the store holds 4 bytes of it instead of 5, and it cannot be replaced: no"),
+                given_up(
+                    "the store holds 4 bytes of it instead of 5, and it cannot be replaced: no",
+                ),
             ),
             (State::Archived, 5, None, remove()),
             (State::Rehydrating, 5, Some("no"), remove()),
-            (State::Directory, 0, None, given_up("a directory has its name")),
+            (
+                State::Directory,
+                0,
+                None,
+                given_up("a directory has its name"),
+            ),
             (State::CustomerKey, 5, None, Step::Write(Condition::None)),
             (refused(), 0, None, Step::Write(Condition::None)),
             (

@@ -61,8 +61,14 @@ fn an_archived_layer_costs_a_pull_its_step_and_a_push_stores_it_again() {
     assert!(!layers(&dir).is_empty());
 
     let pushed = world.push(&cache, "name=app");
-    assert_eq!((&pushed["layers_stored"], &pushed["layers_reused"]), (&1.into(), &9.into()));
-    assert_eq!(world.pull(&world.path("again"), "name=app")["layers_fetched"], 10);
+    assert_eq!(
+        (&pushed["layers_stored"], &pushed["layers_reused"]),
+        (&1.into(), &9.into())
+    );
+    assert_eq!(
+        world.pull(&world.path("again"), "name=app")["layers_fetched"],
+        10
+    );
 }
 
 #[test]
@@ -70,7 +76,10 @@ fn a_layer_that_the_store_can_neither_use_nor_replace_is_left_out_of_a_push() {
     let world = World::new();
     let (cache, dir) = (buildkit("local-max"), world.path("cache"));
     let layer = some_layer(&cache);
-    world.store.create_container(CONTAINER).expect("a container");
+    world
+        .store
+        .create_container(CONTAINER)
+        .expect("a container");
     let other = world.store.put_blob(CONTAINER, &key_of(&layer), b"other");
     other.expect("stored");
     let immutable = Fault::new(Action::refuse_with(409, "BlobImmutableDueToPolicy"));
@@ -89,7 +98,10 @@ fn a_layer_that_the_store_can_neither_use_nor_replace_is_left_out_of_a_push() {
     // What was promised is there.
     let pulled = world.pull(&dir, "name=app");
     assert_eq!(pulled["layers_fetched"].as_u64(), Some(10 - left_out));
-    assert_eq!((&pulled["layers_lost"], &pulled["warnings"]), (&0.into(), &Value::Null));
+    assert_eq!(
+        (&pulled["layers_lost"], &pulled["warnings"]),
+        (&0.into(), &Value::Null)
+    );
 }
 
 #[test]
@@ -99,8 +111,16 @@ fn a_name_that_is_a_directory_is_said_to_be_one_and_costs_no_other() {
     world.push(&cache, "name=feature/x");
     let made = world.store.make_directory(CONTAINER, "manifests/feature");
     made.expect("a directory");
-    let ran = world.run(&["push", "--to", &world.cache("name=feature;main"), text(&cache)]);
-    ran.failed(1, &["`feature`", "is a directory", "another name", "`main`"]);
+    let ran = world.run(&[
+        "push",
+        "--to",
+        &world.cache("name=feature;main"),
+        text(&cache),
+    ]);
+    ran.failed(
+        1,
+        &["`feature`", "is a directory", "another name", "`main`"],
+    );
     let pulled = world.pull(&world.path("cache"), "name=feature;main");
     assert_eq!(pulled["caches"][0]["name"], "main");
 }
@@ -128,7 +148,9 @@ fn a_layer_in_the_directory_that_nobody_can_use_is_left_out() {
         (
             |manifest, _| {
                 let annotations = manifest["layers"][4]["annotations"].as_object_mut();
-                annotations.expect("annotations").remove("containerd.io/uncompressed");
+                annotations
+                    .expect("annotations")
+                    .remove("containerd.io/uncompressed");
             },
             "no `containerd.io/uncompressed`",
         ),
@@ -136,7 +158,10 @@ fn a_layer_in_the_directory_that_nobody_can_use_is_left_out() {
             |manifest, _| manifest["layers"][4]["annotations"] = Value::Null,
             "no `containerd.io/uncompressed`",
         ),
-        (|manifest, _| manifest["layers"][4]["size"] = json!(0), "no bytes"),
+        (
+            |manifest, _| manifest["layers"][4]["size"] = json!(0),
+            "no bytes",
+        ),
         (
             |manifest, _| {
                 manifest["layers"][4]["mediaType"] =
@@ -172,7 +197,10 @@ fn a_layer_in_the_directory_that_nobody_can_use_is_left_out() {
         let cache = world.copy_of("local-max");
         change(&cache, spoil);
         let pushed = world.push(&cache, "name=app");
-        assert_eq!(pushed["layers_left_out"], 3, "with the two that lie on it: {pushed}");
+        assert_eq!(
+            pushed["layers_left_out"], 3,
+            "with the two that lie on it: {pushed}"
+        );
         assert_eq!(pushed["layers_stored"], 7, "{reason}");
         assert!(warnings(&pushed).contains(reason), "{reason}: {pushed}");
         let pulled = world.pull(&world.path("back"), "name=app");
@@ -212,7 +240,10 @@ fn null_is_taken_wherever_go_takes_it() {
     index["annotations"] = Value::Null;
     fs::write(cache.join("index.json"), index.to_string()).expect("written");
     let pushed = world.push(&cache, "name=app");
-    assert_eq!((&pushed["layers_stored"], &pushed["layers_left_out"]), (&10.into(), &0.into()));
+    assert_eq!(
+        (&pushed["layers_stored"], &pushed["layers_left_out"]),
+        (&10.into(), &0.into())
+    );
 }
 
 #[test]
@@ -230,7 +261,11 @@ fn an_index_that_is_cut_off_is_replaced_by_a_pull_and_refused_by_a_push() {
         let pulled = world.pull(&dir, "name=app");
         assert_eq!(pulled["layers_fetched"], 10);
         // Without bytes it is an index without entries, of which nothing is lost.
-        assert_eq!(warnings(&pulled).contains("index.json"), cut > 0, "{pulled}");
+        assert_eq!(
+            warnings(&pulled).contains("index.json"),
+            cut > 0,
+            "{pulled}"
+        );
         assert_eq!(tags(&dir).len(), 2);
     }
     #[cfg(unix)]
@@ -252,13 +287,20 @@ fn what_an_empty_result_leaves_is_nothing_to_push() {
     world.push(&buildkit("local-max"), "name=app");
     let makes: [(&str, fn(&Path)); 5] = [
         ("nothing", |_| {}),
-        ("ingest", |dir| fs::create_dir(dir.join("ingest")).expect("a folder")),
+        ("ingest", |dir| {
+            fs::create_dir(dir.join("ingest")).expect("a folder")
+        }),
         ("layout", |dir| {
-            fs::write(dir.join("oci-layout"), r#"{"imageLayoutVersion":"1.0.0"}"#).expect("written");
+            fs::write(dir.join("oci-layout"), r#"{"imageLayoutVersion":"1.0.0"}"#)
+                .expect("written");
             fs::create_dir_all(dir.join("blobs/sha256")).expect("a folder");
         }),
         ("no entries", |dir| {
-            fs::write(dir.join("index.json"), r#"{"schemaVersion":2,"manifests":[]}"#).expect("written");
+            fs::write(
+                dir.join("index.json"),
+                r#"{"schemaVersion":2,"manifests":[]}"#,
+            )
+            .expect("written");
         }),
         ("null entries", |dir| {
             fs::write(dir.join("index.json"), r#"{"manifests":null}"#).expect("written");
@@ -293,6 +335,12 @@ fn what_is_refused_of_everything_is_one_error() {
     world.store.faults().push(Fault::new(refused).key("blobs/"));
     let from = world.cache("name=app");
     let ran = world.run(&["pull", "--from", &from, text(&world.path("cache"))]);
-    assert_eq!(ran.stderr.matches("AuthorizationPermissionMismatch").count(), 1, "{ran:?}");
+    assert_eq!(
+        ran.stderr
+            .matches("AuthorizationPermissionMismatch")
+            .count(),
+        1,
+        "{ran:?}"
+    );
     ran.failed(1, &["not allowed"]);
 }

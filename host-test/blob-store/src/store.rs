@@ -284,7 +284,9 @@ impl Store {
         let blob = blob.ok_or_else(Refusal::blob_not_found)?;
         let folder = format!("{}/", key.as_str());
         let mut after = blobs.range::<str, _>((Bound::Included(folder.as_str()), Bound::Unbounded));
-        let has_content = after.next().is_some_and(|(key, _)| key.starts_with(&folder));
+        let has_content = after
+            .next()
+            .is_some_and(|(key, _)| key.starts_with(&folder));
         if blob.properties.is_directory() && has_content {
             return Err(Refusal::directory_not_empty());
         }

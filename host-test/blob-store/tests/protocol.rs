@@ -28,23 +28,36 @@ async fn in_the_archive_a_blob_is_shown_and_can_only_be_removed() {
     assert_eq!(head.headers()["etag"], etag, "its version is what it was");
     let listing = client.ok("GET", "cache?restype=container&comp=list", &[], b"");
     let listing = listing.await.text().await.unwrap();
-    assert!(listing.contains("<AccessTier>Archive</AccessTier>"), "{listing}");
-    for (method, query) in [("GET", ""), ("PUT", ""), ("PUT", "?comp=block&blockid=QQ==")] {
+    assert!(
+        listing.contains("<AccessTier>Archive</AccessTier>"),
+        "{listing}"
+    );
+    for (method, query) in [
+        ("GET", ""),
+        ("PUT", ""),
+        ("PUT", "?comp=block&blockid=QQ=="),
+    ] {
         let path = format!("cache/one{query}");
-        let refused = client.refused(method, &path, &[BLOB], b"other").await;
-    assert_eq!(refused, (409, "BlobArchived".to_owned()));
+        let body: &[u8] = if method == "PUT" { b"other" } else { b"" };
+        let refused = client.refused(method, &path, &[BLOB], body).await;
+        assert_eq!(refused, (409, "BlobArchived".to_owned()));
     }
 
     // On its way out it takes hours.
     store.set_tier("cache", "one", "Hot").unwrap();
     let head = client.ok("HEAD", "cache/one", &[], b"").await;
-    assert_eq!(head.headers()["x-ms-archive-status"], "rehydrate-pending-to-hot");
+    assert_eq!(
+        head.headers()["x-ms-archive-status"],
+        "rehydrate-pending-to-hot"
+    );
     let refused = client.refused("GET", "cache/one", &[], b"").await;
     assert_eq!(refused, (409, "BlobBeingRehydrated".to_owned()));
     client.ok("DELETE", "cache/one", &[], b"").await;
     client.put("one", b"anew").await;
     assert!(client.get("one").await == b"anew");
-    let refused = client.refused("PUT", "cache/one?comp=tier", &tier("Lukewarm"), b"").await;
+    let refused = client
+        .refused("PUT", "cache/one?comp=tier", &tier("Lukewarm"), b"")
+        .await;
     assert_eq!(refused, (400, "InvalidHeaderValue".to_owned()));
 }
 
@@ -58,13 +71,28 @@ async fn a_directory_is_shown_as_an_empty_blob_that_cannot_be_overwritten() {
         assert_eq!(found.headers()["x-ms-meta-hdi_isfolder"], "true");
         assert_eq!(found.headers()["x-ms-resource-type"], "directory");
     }
-    let listing = client.ok("GET", "cache?restype=container&comp=list&include=metadata", &[], b"");
+    let listing = client.ok(
+        "GET",
+        "cache?restype=container&comp=list&include=metadata",
+        &[],
+        b"",
+    );
     let listing = listing.await.text().await.unwrap();
-    assert!(listing.contains("<ResourceType>directory</ResourceType>"), "{listing}");
-    assert!(listing.contains("<hdi_isfolder>true</hdi_isfolder>"), "{listing}");
-    let refused = client.refused("PUT", "cache/names/feature", &[BLOB], b"").await;
+    assert!(
+        listing.contains("<ResourceType>directory</ResourceType>"),
+        "{listing}"
+    );
+    assert!(
+        listing.contains("<hdi_isfolder>true</hdi_isfolder>"),
+        "{listing}"
+    );
+    let refused = client
+        .refused("PUT", "cache/names/feature", &[BLOB], b"")
+        .await;
     assert_eq!(refused, (409, "BlobAlreadyExists".to_owned()));
-    let refused = client.refused("DELETE", "cache/names/feature", &[], b"").await;
+    let refused = client
+        .refused("DELETE", "cache/names/feature", &[], b"")
+        .await;
     assert_eq!(refused, (409, "DirectoryIsNotEmpty".to_owned()));
     client.ok("DELETE", "cache/names/feature/x", &[], b"").await;
     client.ok("DELETE", "cache/names/feature", &[], b"").await;

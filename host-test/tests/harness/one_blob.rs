@@ -130,7 +130,9 @@ fn a_directory_is_no_cache_and_cannot_be_written_over() {
         let made = store.make_directory(&container, "manifests/feature");
         made.expect("a directory");
 
-        let opened = subject.open_and_hear(&["feature", "main"], sample.clone()).await;
+        let opened = subject
+            .open_and_hear(&["feature", "main"], sample.clone())
+            .await;
         let (cache, heard) = opened.expect("a cache");
         assert!(cache.import().await.expect("no cache").is_empty());
         let error = error(cache.export(&sample.manifest).await).to_string();
@@ -171,14 +173,18 @@ fn a_layer_that_can_be_neither_used_nor_replaced_is_promised_by_no_name() {
     }
     run(async {
         check(|store, container, blob| {
-            store.put_blob(container, &key(blob), b"other").expect("stored");
+            store
+                .put_blob(container, &key(blob), b"other")
+                .expect("stored");
             let immutable = refuse(blob, 409, "BlobImmutableDueToPolicy");
             store.faults().push(immutable.on(OperationKind::PutBlob));
         })
         .await
         .expect("immutable");
         check(|store, container, blob| {
-            store.put_blob(container, &key(blob), b"other").expect("stored");
+            store
+                .put_blob(container, &key(blob), b"other")
+                .expect("stored");
             let moved = store.set_tier(container, &key(blob), "Archive");
             moved.expect("archived");
             let refused = refuse(blob, 403, "AuthorizationPermissionMismatch");

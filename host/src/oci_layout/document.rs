@@ -112,7 +112,10 @@ struct Config {
     #[serde(skip_serializing_if = "Option::is_none")]
     records: Option<Box<RawValue>>,
 }
-go_struct!(Config { layers: "layers", records: "records" });
+go_struct!(Config {
+    layers: "layers",
+    records: "records"
+});
 
 #[derive(Default, Serialize)]
 struct ConfigLayer {
@@ -121,7 +124,10 @@ struct ConfigLayer {
     #[serde(skip_serializing_if = "is_zero")]
     parent: i64,
 }
-go_struct!(ConfigLayer { blob: "blob", parent: "parent" });
+go_struct!(ConfigLayer {
+    blob: "blob",
+    parent: "parent"
+});
 
 fn is_zero(number: &i64) -> bool {
     *number == 0

@@ -229,7 +229,8 @@ fn read_index(root: &Path) -> Result<Option<Index>, LayoutError> {
 /// Whether nothing was ever stored in a directory without an index: there is no
 /// more than what BuildKit makes before it stores anything.
 fn holds_nothing(root: &Path) -> bool {
-    let is_empty = |path: &Path| fs::read_dir(path).is_ok_and(|mut entries| entries.next().is_none());
+    let is_empty =
+        |path: &Path| fs::read_dir(path).is_ok_and(|mut entries| entries.next().is_none());
     let Ok(entries) = fs::read_dir(root) else {
         return false;
     };
@@ -250,9 +251,7 @@ fn read_cache(root: &Path, entry: &Descriptor) -> Result<Usable, LayoutError> {
     let path = blob_path(root, &entry.digest);
     let json = read_json_blob(&path, entry)?;
     let manifest = CacheManifest::parse(&json).map_err(|reason| match reason {
-        NotACache::Json(_) | NotACache::Ambiguous | NotACache::Config(_) => {
-            damaged(&path, reason)
-        }
+        NotACache::Json(_) | NotACache::Ambiguous | NotACache::Config(_) => damaged(&path, reason),
         NotACache::Image(_) | NotACache::Index => LayoutError::NotACache {
             path: path.clone(),
             found: reason.to_string(),

@@ -211,7 +211,12 @@ mod tests {
         labels: BTreeMap<String, String>,
         parts: Vec<Thing>,
     }
-    go_struct!(Thing { name: "name", sizes: "Sizes", labels: "labels", parts: "parts" });
+    go_struct!(Thing {
+        name: "name",
+        sizes: "Sizes",
+        labels: "labels",
+        parts: "parts"
+    });
 
     fn thing(json: &str) -> serde_json::Result<Thing> {
         let Go(thing) = object(json.as_bytes())?;
@@ -236,7 +241,9 @@ mod tests {
         assert_eq!(name(r#"{"name":"a","Name":"b"}"#), "b");
         assert_eq!(name(r#"{"name":"a","name":"b","name":null}"#), "b");
         assert_eq!(name(r#"{"n\u0061me":"a","nam":"b"}"#), "a");
-        let labels = thing(r#"{"labels":{"a":"1","a":"2"}}"#).expect("JSON").labels;
+        let labels = thing(r#"{"labels":{"a":"1","a":"2"}}"#)
+            .expect("JSON")
+            .labels;
         assert_eq!(labels["a"], "2");
     }
 

@@ -89,7 +89,12 @@ pub(crate) struct Record {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     inputs: Vec<Input>,
 }
-go_struct!(Record { results: "layers", chains: "chains", digest: "digest", inputs: "inputs" });
+go_struct!(Record {
+    results: "layers",
+    chains: "chains",
+    digest: "digest",
+    inputs: "inputs"
+});
 
 /// A result: a layer on top of its parents.
 #[derive(Debug, Clone, Default, Serialize)]
@@ -98,7 +103,10 @@ struct LayerResult {
     #[serde(rename = "createdAt")]
     created_at: Time,
 }
-go_struct!(LayerResult { layer: "layer", created_at: "createdAt" });
+go_struct!(LayerResult {
+    layer: "layer",
+    created_at: "createdAt"
+});
 
 /// A result: layers on top of each other, whatever their parents are.
 #[derive(Debug, Clone, Default, Serialize)]
@@ -107,7 +115,10 @@ struct ChainResult {
     #[serde(rename = "createdAt")]
     created_at: Time,
 }
-go_struct!(ChainResult { layers: "layers", created_at: "createdAt" });
+go_struct!(ChainResult {
+    layers: "layers",
+    created_at: "createdAt"
+});
 
 /// The records that can stand before a step at one of its inputs.
 type Input = Vec<Link>;
@@ -118,7 +129,10 @@ struct Link {
     selector: String,
     link: i64,
 }
-go_struct!(Link { selector: "selector", link: "link" });
+go_struct!(Link {
+    selector: "selector",
+    link: "link"
+});
 
 /// A time, as its text.
 #[derive(Debug, Clone, Serialize)]
@@ -163,10 +177,7 @@ impl Record {
 
     /// The records that this one links to.
     fn links(&self) -> impl Iterator<Item = i64> {
-        self.inputs
-            .iter()
-            .flatten()
-            .map(|link| link.link)
+        self.inputs.iter().flatten().map(|link| link.link)
     }
 }
 

@@ -122,7 +122,9 @@ fn parent(index: i64) -> Result<Option<u32>, &'static str> {
         -1 => Ok(None),
         index => {
             let index = u32::try_from(index);
-            Ok(Some(index.map_err(|_| "stands on a layer that does not exist")?))
+            Ok(Some(
+                index.map_err(|_| "stands on a layer that does not exist")?,
+            ))
         }
     }
 }
@@ -137,7 +139,10 @@ fn checked_layer(layer: &CacheLayer) -> Result<Layer, &'static str> {
         size: u64::try_from(annotations.size).map_err(|_| "has a negative size")?,
         media_type: annotations.media_type.clone(),
         diff_id: digest(&annotations.diff_id).map_err(|_| "has no SHA-256 diffID")?,
-        created_at: annotations.created_at.clone().filter(|time| time != NO_TIME),
+        created_at: annotations
+            .created_at
+            .clone()
+            .filter(|time| time != NO_TIME),
         parent: None,
     };
     match layer.flaw() {

@@ -7,8 +7,8 @@ use super::{digest, layers, scripted};
 use crate::cache::Reading;
 use crate::cache::import::Imported;
 use crate::error::Error;
-use crate::transport::{Event, Request};
 use crate::transport::scripted::Reply;
+use crate::transport::{Event, Request};
 
 /// A store that holds a cache of these layers under these names.
 fn holding(sizes: &[u64], names: &str) -> Store {

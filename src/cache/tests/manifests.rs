@@ -147,7 +147,11 @@ fn a_layer_that_cannot_be_used_costs_no_other() {
         let json = format!("{{\"layers\":[{good},{bad}],\"records\":[{{}}]}}");
         let parsed = Manifest::as_far_as_usable(json.as_bytes()).unwrap();
         let unusable: Vec<_> = parsed.unusable.iter().map(|layer| layer.index).collect();
-        assert_eq!((parsed.manifest.layers.len(), unusable), (2, vec![1]), "{bad}");
+        assert_eq!(
+            (parsed.manifest.layers.len(), unusable),
+            (2, vec![1]),
+            "{bad}"
+        );
         assert_eq!(parsed.usable_layers().count(), 1, "{bad}");
         assert_eq!(parsed.manifest.records, "[{}]");
         assert!(Manifest::from_json(json.as_bytes()).is_err(), "{bad}");
@@ -169,7 +173,8 @@ fn names_of_members_are_read_as_go_reads_them() {
             .replace("diffID", "DiffId")
             .replace("annotations", "Annotations")
     );
-    let plain = format!("{{\"layers\":[{{{LAYER},\"parent\":-1,{ANNOTATIONS}}}],\"records\":[{{}}]}}");
+    let plain =
+        format!("{{\"layers\":[{{{LAYER},\"parent\":-1,{ANNOTATIONS}}}],\"records\":[{{}}]}}");
     let plain = Manifest::from_json(plain.as_bytes()).unwrap();
     assert_eq!(Manifest::from_json(upper.as_bytes()).unwrap(), plain);
 

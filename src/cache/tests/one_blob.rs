@@ -109,7 +109,11 @@ fn a_layer_that_is_archived_in_mid_upload_is_removed_and_stored_anew() {
 
 /// What an export that must fail says, and that it has written no name, but
 /// all layers except the one.
-fn cannot_be_stored(store: &Store, extra: &[(&str, &str)], script: impl Fn(&Request) -> Answer) -> String {
+fn cannot_be_stored(
+    store: &Store,
+    extra: &[(&str, &str)],
+    script: impl Fn(&Request) -> Answer,
+) -> String {
     let cache = scripted(extra, script);
     let Err(Error::Corrupt(text)) = block_on(cache.export(layers(&[SIZE; 4]))) else {
         panic!("the cache was stored")
@@ -145,7 +149,10 @@ fn a_layer_that_can_be_neither_read_nor_removed_is_promised_by_no_name() {
                 Method::Delete => Ok(Reply::error(status, code)),
                 _ => store.answer(request),
             });
-            assert!(text.contains("archive tier") && text.contains(code), "{text}");
+            assert!(
+                text.contains("archive tier") && text.contains(code),
+                "{text}"
+            );
         }
     }
 }
@@ -201,16 +208,19 @@ fn a_refusal_of_one_layer_is_a_miss_of_that_layer_whatever_it_is() {
         for count in [1, 2, 5] {
             let store = holding(count, "buildkit");
             let refused = digest(u32::try_from(count - 1).unwrap());
-            let found = missing(|request| {
-                match request.target().contains(&refused.to_string()) {
+            let found = missing(
+                |request| match request.target().contains(&refused.to_string()) {
                     true => Ok(Reply::error(status, code)),
                     false => store.answer(request),
-                }
-            });
+                },
+            );
             let (missing, warnings) = found.unwrap();
             assert_eq!(missing, [refused], "{status} {code}");
             let text = warnings.join("; ");
-            assert!(text.contains(code) && text.contains(&refused.to_string()), "{text}");
+            assert!(
+                text.contains(code) && text.contains(&refused.to_string()),
+                "{text}"
+            );
         }
     }
 }
@@ -231,13 +241,14 @@ fn a_layer_that_the_store_does_not_show_is_written_over() {
 #[test]
 fn an_answer_without_a_length_costs_the_layer_that_it_is_of() {
     let store = holding(3, "buildkit");
-    let (missing, warnings) = missing(|request| {
-        match request.method == Method::Head && is_of(request, 1) {
-            true => Ok(Reply::azure(200)),
-            false => store.answer(request),
-        }
-    })
-    .unwrap();
+    let (missing, warnings) =
+        missing(
+            |request| match request.method == Method::Head && is_of(request, 1) {
+                true => Ok(Reply::azure(200)),
+                false => store.answer(request),
+            },
+        )
+        .unwrap();
     assert_eq!(missing, [digest(1)]);
     assert!(warnings[0].contains("length"), "{warnings:?}");
 }
@@ -259,7 +270,10 @@ fn what_is_refused_of_every_layer_is_one_error_and_few_requests() {
             _ => store.answer(request),
         });
         assert!(
-            matches!(outcome, Err(Error::Forbidden(_) | Error::Unauthenticated(_))),
+            matches!(
+                outcome,
+                Err(Error::Forbidden(_) | Error::Unauthenticated(_))
+            ),
             "{code}: {outcome:?}"
         );
         assert!(refused.get() <= 80, "{} requests", refused.get());
@@ -284,12 +298,13 @@ fn a_name_that_cannot_be_read_costs_no_other_name() {
         (400, "InvalidMetadata"),
     ] {
         let store = holding(2, "old;new");
-        let cache = scripted(&[("name", "old;new;none")], |request: &Request| {
-            match request.target().contains("manifests%2Fold") {
+        let cache = scripted(
+            &[("name", "old;new;none")],
+            |request: &Request| match request.target().contains("manifests%2Fold") {
                 true => Ok(Reply::error(status, code)),
                 false => store.answer(request),
-            }
-        });
+            },
+        );
         let imported = block_on(cache.import()).unwrap();
         let [old, new] = imported.as_slice() else {
             panic!("{} names", imported.len())
@@ -303,13 +318,16 @@ fn a_name_that_cannot_be_read_costs_no_other_name() {
 #[test]
 fn a_manifest_whose_checksum_is_damaged_costs_no_other_name() {
     let store = holding(2, "old;new");
-    let cache = scripted(&[("name", "old;new"), ("max_retries", "1")], |request: &Request| {
-        let reply = store.answer(request)?;
-        Ok(match request.target().contains("manifests%2Fold") {
-            true => reply.with("content-md5", "AAAAAAAAAAAAAAAAAAAAAA=="),
-            false => reply,
-        })
-    });
+    let cache = scripted(
+        &[("name", "old;new"), ("max_retries", "1")],
+        |request: &Request| {
+            let reply = store.answer(request)?;
+            Ok(match request.target().contains("manifests%2Fold") {
+                true => reply.with("content-md5", "AAAAAAAAAAAAAAAAAAAAAA=="),
+                false => reply,
+            })
+        },
+    );
     let imported = block_on(cache.import()).unwrap();
     assert!(imported[0].outcome.is_err() && imported[1].outcome.is_ok());
 }
@@ -362,7 +380,10 @@ fn a_read_that_is_refused_of_one_layer_alone_is_a_miss_with_a_reason() {
                 false => store.answer(request),
             }
         });
-        assert!(matches!(block_on(cache.read(digest(0), 0, None)), Ok(Reading::Bytes(_))));
+        assert!(matches!(
+            block_on(cache.read(digest(0), 0, None)),
+            Ok(Reading::Bytes(_))
+        ));
         let reading = block_on(cache.read(digest(1), 0, None));
         assert_eq!(matches!(reading, Ok(Reading::Absent)), is_miss, "{code}");
         let warnings = warnings(&cache.transport.events.borrow());
