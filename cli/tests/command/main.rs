@@ -5,6 +5,7 @@ mod check;
 mod granting;
 mod misuse;
 mod network;
+mod one_blob;
 mod plugins;
 mod pull;
 mod push;
