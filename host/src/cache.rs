@@ -4,18 +4,21 @@
 mod layers;
 mod names;
 
+use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 use futures::stream::{self, BoxStream};
 use futures::{StreamExt, TryStreamExt};
+use tokio::sync::OwnedSemaphorePermit;
 
 use crate::answers::Answers;
 use crate::bindings::build_cache::plugin::types;
 use crate::bindings::exports::build_cache::plugin::inventory;
 use crate::instance::{Instance, Job};
 use crate::listener::{Call, OnEvent};
+use crate::live::Admission;
 use crate::receive::Received;
 use crate::text::Scrubber;
 use crate::{Access, Digest, Error, Event, Manifest};
@@ -37,6 +40,17 @@ pub struct Cache {
     /// Hears of the calls through this handle, in place of the instance's own
     /// listener.
     on_event: Option<OnEvent>,
+    /// Held where the cache was leased from a [`LiveCache`](crate::LiveCache).
+    admission: Option<Admission>,
+}
+
+impl fmt::Debug for Cache {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Cache")
+            .field("plugin", &self.instance.plugin)
+            .field("is_leased", &self.admission.is_some())
+            .finish_non_exhaustive()
+    }
 }
 
 /// What an export did.
@@ -115,6 +129,7 @@ impl Cache {
             instance: Arc::new(instance),
             scrubber,
             on_event: None,
+            admission: None,
         }
     }
 
@@ -131,6 +146,21 @@ impl Cache {
             on_event: Some(on_event),
             ..self.clone()
         }
+    }
+
+    /// The same cache for one call that was admitted: the permit is held by it
+    /// and by every clone and stream that comes of it.
+    pub(crate) fn admitted(&self, permit: OwnedSemaphorePermit) -> Self {
+        Self {
+            admission: Some(Arc::new(permit)),
+            ..self.clone()
+        }
+    }
+
+    /// Whether the instance still runs calls. One that has trapped, has reached
+    /// a limit or was stopped does not, and never will again.
+    pub fn is_alive(&self) -> bool {
+        self.instance.is_alive()
     }
 
     /// Stores every layer that the store lacks, then the manifest under each
@@ -188,7 +218,13 @@ impl Cache {
     /// there, on a probe that is taken away again.
     pub async fn check(&self) -> Result<Access, Error> {
         let access = self.call(Job::Check).await?;
-        Ok(Access::from_backend(access, &self.scrubber))
+        let mut access = Access::from_backend(access, &self.scrubber);
+        let through = self.instance.traffic.through();
+        for attempt in &mut access.attempts {
+            let outcome = std::mem::replace(&mut attempt.outcome, Ok(()));
+            attempt.outcome = outcome.map_err(|error| error.through(through));
+        }
+        Ok(access)
     }
 
     /// Lists the manifests of every name.
@@ -277,6 +313,11 @@ impl Cache {
         self.begin(job).await.map(|(answer, _)| answer)
     }
 
+    /// What a backend reported, with the proxy that was between.
+    fn error(&self, error: types::Error) -> Error {
+        Error::from_backend(error, &self.scrubber).through(self.instance.traffic.through())
+    }
+
     /// Makes a call whose events go on while its stream is read.
     async fn begin<T>(
         &self,
@@ -285,7 +326,7 @@ impl Cache {
         let call = self.instance.number(self.on_event.clone());
         match self.instance.call(&call, job).await? {
             Ok(answer) => Ok((answer, call)),
-            Err(error) => Err(Error::from_backend(error, &self.scrubber)),
+            Err(error) => Err(self.error(error)),
         }
     }
 
@@ -302,21 +343,15 @@ impl Cache {
             async move {
                 let _call = call;
                 let (cache, mut received) = state?;
-                match cache.instance.watch(received.chunks.next()).await {
+                match cache.instance.watch_stream(received.chunks.next()).await {
                     Ok(Some(Ok(chunk))) => return Some((Ok(chunk), Some((cache, received)))),
-                    Ok(Some(Err(error))) => {
-                        let error = Error::from_backend(error, &cache.scrubber);
-                        return Some((Err(error), None));
-                    }
+                    Ok(Some(Err(error))) => return Some((Err(cache.error(error)), None)),
                     Ok(None) => {}
                     Err(stuck) => return Some((Err(stuck), None)),
                 }
-                match cache.instance.watch(received.outcome).await {
+                match cache.instance.watch_stream(received.outcome).await {
                     Ok(Ok(Ok(()))) => None,
-                    Ok(Ok(Err(error))) => {
-                        let error = Error::from_backend(error, &cache.scrubber);
-                        Some((Err(error), None))
-                    }
+                    Ok(Ok(Err(error))) => Some((Err(cache.error(error)), None)),
                     Ok(Err(_)) => Some((Err(cache.instance.failed().await), None)),
                     Err(stuck) => Some((Err(stuck), None)),
                 }

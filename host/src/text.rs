@@ -2,8 +2,9 @@
 //! else's code, so what it says may hold a terminal's control sequences, or a
 //! secret that the host lent it.
 
+use std::collections::VecDeque;
 use std::ops::Range;
-use std::sync::{PoisonError, RwLock};
+use std::sync::{PoisonError, RwLock, RwLockWriteGuard};
 
 use crate::secrets;
 
@@ -12,6 +13,8 @@ const REDACTED: &str = "[redacted]";
 
 /// The most characters of one text that are shown.
 const LONGEST: usize = 4096;
+/// The most lines of one text that are shown.
+const MOST_LINES: usize = 40;
 /// The most of a text that is looked at, in bytes.
 const LONGEST_READ: usize = 128 << 10;
 /// Longer than any secret, in bytes, each of them percent-encoded: what is
@@ -19,32 +22,80 @@ const LONGEST_READ: usize = 128 << 10;
 /// two that way.
 const MARGIN: usize = 32 << 10;
 
+/// How many secrets of one kind that were learnt while the plugin ran are kept:
+/// the last ones. Each is looked for in every text, and a plugin can make as many
+/// as it likes.
+const MOST_LEARNT: usize = 512;
+/// A longer text is not learnt while the plugin runs, in bytes: no token has so
+/// many, and a plugin that sends one knows it already.
+const LONGEST_LEARNT: usize = 16 << 10;
+
 /// Takes secrets and control characters out of a plugin's texts. Learns of new
 /// secrets while the plugin runs.
 #[derive(Default)]
 pub(crate) struct Scrubber {
-    secrets: RwLock<Vec<Vec<u8>>>,
+    /// Of the attributes and variables. They stay.
+    given: Vec<Vec<u8>>,
+    learnt: RwLock<Learnt>,
+}
+
+/// Secrets that turned up while the plugin ran. Those of the host have a place
+/// of their own, from which a plugin that makes up tokens cannot drive them.
+#[derive(Default)]
+struct Learnt {
+    lent: Recent,
+    sent: Recent,
+}
+
+/// The last secrets of one kind, the latest at the end.
+#[derive(Default)]
+struct Recent(VecDeque<Vec<u8>>);
+
+impl Recent {
+    fn add(&mut self, secret: &str) {
+        if secret.len() > LONGEST_LEARNT {
+            return;
+        }
+        for form in secrets::forms(secret) {
+            match self.0.iter().position(|known| *known == form) {
+                Some(at) => drop(self.0.remove(at)),
+                None if self.0.len() >= MOST_LEARNT => drop(self.0.pop_front()),
+                None => {}
+            }
+            self.0.push_back(form);
+        }
+    }
 }
 
 impl Scrubber {
     /// A scrubber that knows these secrets, and the parts of each that are
     /// secret by themselves.
     pub(crate) fn new(secrets: impl IntoIterator<Item = String>) -> Self {
-        let scrubber = Self::default();
-        for secret in secrets {
-            scrubber.learn(&secret);
-        }
-        scrubber
-    }
-
-    /// Redacts this from now on, and its parts.
-    pub(crate) fn learn(&self, secret: &str) {
-        let mut known = self.secrets.write().unwrap_or_else(PoisonError::into_inner);
-        for secret in secrets::forms(secret) {
-            if !known.contains(&secret) {
-                known.push(secret);
+        let mut given = Vec::new();
+        for form in secrets.into_iter().flat_map(|s| secrets::forms(&s)) {
+            if !given.contains(&form) {
+                given.push(form);
             }
         }
+        Self {
+            given,
+            learnt: RwLock::default(),
+        }
+    }
+
+    /// Redacts what the host lends to the plugin, and its parts, from now on.
+    pub(crate) fn learn(&self, secret: &str) {
+        self.learning().lent.add(secret);
+    }
+
+    /// Redacts what the plugin itself sends as a secret, and its parts, from now
+    /// on.
+    pub(crate) fn learn_sent(&self, secret: &str) {
+        self.learning().sent.add(secret);
+    }
+
+    fn learning(&self) -> RwLockWriteGuard<'_, Learnt> {
+        self.learnt.write().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Redacts what a file holds, where it can be a secret at all: a bundle of
@@ -83,6 +134,38 @@ impl Scrubber {
         clean
     }
 
+    /// The text as [`Self::clean`] makes it, but with its lines: each after the
+    /// first is indented, so that none can be taken for a line of ours, nor for
+    /// a command to a CI system, which some take off white space to find.
+    pub(crate) fn clean_lines(&self, text: &str) -> String {
+        // Before it is divided, as a secret may have several lines.
+        let (text, was_cut) = self.redact(text);
+        let mut lines = text.lines().map(|line| {
+            let line = Self::default().clean(line);
+            // A mark of a command at the start of a line is taken apart.
+            match line.trim_start().starts_with("::") {
+                true => line.replacen("::", ": :", 1),
+                false => line,
+            }
+        });
+        let mut clean = lines.next().unwrap_or_default();
+        let mut was_cut = was_cut || text.lines().nth(MOST_LINES).is_some();
+        for line in lines.take(MOST_LINES - 1) {
+            if clean.len() + line.len() > LONGEST {
+                was_cut = true;
+                break;
+            }
+            let indent = if line.starts_with("  ") { "" } else { "  " };
+            clean.push('\n');
+            clean.push_str(indent);
+            clean.push_str(line.trim_end());
+        }
+        if was_cut && !clean.ends_with('…') {
+            clean.push('…');
+        }
+        clean
+    }
+
     /// The text, or as much of it as can be shown, without secrets; and whether
     /// that is not all.
     fn redact(&self, text: &str) -> (String, bool) {
@@ -92,12 +175,13 @@ impl Scrubber {
             true => read.floor_char_boundary(LONGEST_READ - MARGIN),
             false => read.len(),
         };
-        let known = self.secrets.read().unwrap_or_else(PoisonError::into_inner);
+        let learnt = self.learnt.read().unwrap_or_else(PoisonError::into_inner);
+        let known = self.given.iter().chain(&learnt.lent.0);
         let mut found = secrets::tokens(read);
-        for secret in known.iter() {
+        for secret in known.chain(&learnt.sent.0) {
             found.extend(secrets::occurrences(read, secret));
         }
-        drop(known);
+        drop(learnt);
         found.retain(|range| range.start < shown);
         let end = found.iter().map(|range| range.end).fold(shown, usize::max);
         (replace(&read[..end], found), was_cut)
@@ -176,6 +260,34 @@ mod tests {
     }
 
     #[test]
+    fn what_a_plugin_makes_the_host_remember_is_bounded() {
+        let scrub = Scrubber::new(["given-secret".into()]);
+        scrub.learn("lent-secret");
+        for number in 0..10 * MOST_LEARNT {
+            scrub.learn_sent(&format!("made-up-{number:06}"));
+        }
+        scrub.learn_sent(&"x".repeat(LONGEST_LEARNT + 1));
+        let learnt = scrub.learnt.read().expect("not poisoned");
+        assert_eq!(learnt.sent.0.len(), MOST_LEARNT);
+        drop(learnt);
+        let last = format!("made-up-{:06}", 10 * MOST_LEARNT - 1);
+        assert_eq!(
+            scrub.clean(&format!("given-secret lent-secret {last}")),
+            "[redacted] [redacted] [redacted]"
+        );
+    }
+
+    #[test]
+    fn a_secret_that_is_used_again_is_kept_before_others() {
+        let scrub = Scrubber::default();
+        for number in 0..2 * MOST_LEARNT {
+            scrub.learn_sent("used-all-the-time");
+            scrub.learn_sent(&format!("made-up-{number:06}"));
+        }
+        assert_eq!(scrub.clean("used-all-the-time"), "[redacted]");
+    }
+
+    #[test]
     fn a_token_that_nobody_lent_is_redacted_as_well() {
         let token = "eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJtZSJ9.c2lnbmF0dXJl-_";
         let scrub = Scrubber::default();
@@ -208,6 +320,41 @@ mod tests {
             assert!(!scrub.clean(text).contains("##"), "{text}");
         }
         assert_eq!(scrub.clean("x\n::error::y"), "x ::error::y");
+    }
+
+    #[test]
+    fn an_error_keeps_its_lines_and_none_of_them_can_be_taken_for_another_text() {
+        let scrub = Scrubber::new(["-----BEGIN KEY-----\nMIIEvQIBADAN\n-----END".into()]);
+        for (text, shown) in [
+            ("one\n  two\nthree", "one\n  two\n  three"),
+            ("one\r\ntwo\r", "one\n  two\u{fffd}"),
+            ("one\n\ntwo\n", "one\n\n  two"),
+            ("\nerror: forged", "\n  error: forged"),
+            (
+                "a\n::error::b\n  ::warning ::c",
+                "a\n  : :error::b\n  : :warning ::c",
+            ),
+            ("a\n##vso[x]", "a\n  # #vso[x]"),
+            ("a\n\u{1b}[1A", "a\n  \u{fffd}[1A"),
+            (
+                "key -----BEGIN KEY-----\nMIIEvQIBADAN\n-----END\nx",
+                "key [redacted]\n  x",
+            ),
+        ] {
+            let clean = scrub.clean_lines(text);
+            let no_trailing = |text: &str| {
+                text.lines()
+                    .map(str::trim_end)
+                    .collect::<Vec<_>>()
+                    .join("\n")
+            };
+            assert_eq!(no_trailing(&clean), shown, "{text:?}");
+        }
+        let flood = scrub.clean_lines(&"x\n".repeat(1000));
+        assert_eq!(flood.lines().count(), MOST_LINES);
+        assert!(flood.ends_with('…'), "{flood}");
+        let flood = scrub.clean_lines(&format!("{0}\n{0}", "x".repeat(LONGEST)));
+        assert!(flood.len() < LONGEST + 10 && flood.ends_with('…'));
     }
 
     #[test]
