@@ -149,8 +149,8 @@ impl Properties {
     /// The same, with other metadata.
     pub fn with_metadata(&self, metadata: Vec<(String, String)>) -> Self {
         Self {
-            standard: self.standard.clone(),
             metadata,
+            ..self.clone()
         }
     }
 

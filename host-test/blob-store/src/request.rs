@@ -40,7 +40,7 @@ pub enum OperationKind {
 
 impl OperationKind {
     /// Every kind, in the order of declaration.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::CreateContainer,
         Self::GetContainerProperties,
         Self::DeleteContainer,

@@ -288,6 +288,7 @@ impl Store {
             .ok_or_else(Refusal::blob_not_found)?;
         let before = entry.blob.clone().ok_or_else(Refusal::blob_not_found)?;
         conditions.check_write(Some(&before.stamp))?;
+        before.properties.check_readable()?;
         let blob = Arc::new(Blob {
             stamp,
             created: before.created,
