@@ -18,13 +18,14 @@ mod xml;
 mod tests;
 
 use std::cell::Cell;
+use std::time::SystemTime;
 
 use futures::lock::Mutex;
 
 pub(crate) use block_id::BlockIds;
 pub(crate) use concern::Concern;
 pub(crate) use failure::Failure;
-pub(crate) use operations::{Condition, LONGEST_PAGE, MAX_PUT_BLOB, Page, Span};
+pub(crate) use operations::{Condition, LONGEST_PAGE, MAX_PUT_BLOB, Page, Span, Whole};
 pub(crate) use properties::{Properties, State};
 pub(crate) use xml::Listed;
 
@@ -84,6 +85,14 @@ impl<'a, T: Transport> Blobs<'a, T> {
             container: Container::default(),
             explanation: Mutex::default(),
         }
+    }
+
+    /// The time of day, in seconds since the Unix epoch: by the server's clock
+    /// where ours turned out to be wrong.
+    pub(crate) fn now(&self) -> u64 {
+        let now = sending::shift(self.transport.time_of_day(), self.clock_ahead.get());
+        let since = now.duration_since(SystemTime::UNIX_EPOCH);
+        since.map_or(0, |since| since.as_secs())
     }
 
     /// Requests sent so far, those sent again included.

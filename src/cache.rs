@@ -3,6 +3,7 @@
 
 mod check;
 mod export;
+mod find;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
 mod import;
@@ -10,7 +11,11 @@ mod inventory;
 pub(crate) mod layout;
 mod look_up;
 pub(crate) mod manifest;
+mod names;
+mod publish;
 mod read;
+mod store;
+mod touch;
 mod upload;
 mod usable;
 
@@ -18,6 +23,7 @@ mod usable;
 mod tests;
 
 pub(crate) use inventory::{Found, Kind};
+pub(crate) use publish::Precondition;
 pub(crate) use read::Reading;
 
 use std::cell::{Cell, RefCell};

@@ -1,6 +1,8 @@
 //! Why a call failed, in the contract's cases. The texts are for people and
 //! hold no secret.
 
+use crate::digest::Digest;
+
 /// Why a call failed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Error {
@@ -27,6 +29,12 @@ pub(crate) enum Error {
     /// The host's content could not be read.
     #[error("{0}")]
     Content(String),
+    /// Layers of a manifest that the store does not have at their size.
+    #[error("the store does not have {} of the manifest's layers", .0.len())]
+    MissingLayers(Vec<Digest>),
+    /// A name is not as the precondition of a write said.
+    #[error("{0}")]
+    Conflict(String),
     /// Anything else.
     #[error("{0}")]
     Other(String),
@@ -48,8 +56,12 @@ impl Error {
         | Self::Unavailable(text)
         | Self::Corrupt(text)
         | Self::Content(text)
+        | Self::Conflict(text)
         | Self::Other(text)
-        | Self::InvalidAttribute { reason: text, .. }) = &mut self;
+        | Self::InvalidAttribute { reason: text, .. }) = &mut self
+        else {
+            return self;
+        };
         text.push_str(". ");
         text.push_str(sentence);
         self

@@ -1,12 +1,12 @@
 //! BuildKit's Azure Blob Storage cache (`type=azblob`) as a component of the
 //! contract in `wit/`.
 //!
-//! From the outside in: this file turns the contract's types into ours and
-//! back; `cache` is export, import, read and inventory; `blob` is the Blob
-//! service; `credential` signs; `transport` is the way out. `config` reads
-//! what the user gave.
+//! From the outside in: this file and `world` turn the contract's types into
+//! ours and back; `cache` is export, import, single layers, names and inventory;
+//! `blob` is the Blob service; `credential` signs; `transport` is the way out.
+//! `config` reads what the user gave.
 //!
-//! Everything but this file and `transport::wasi` is plain Rust, and is
+//! Everything but those two and `transport::wasi` is plain Rust, and is
 //! tested natively. Layers stream past: their bytes never enter the
 //! component's memory.
 
@@ -23,6 +23,7 @@ mod json;
 mod secret;
 mod side_by_side;
 mod transport;
+mod world;
 
 /// The contract's types and functions, generated from `wit/`.
 mod bindings {
@@ -35,12 +36,12 @@ use bindings::exports::build_cache::plugin::{backend, inventory};
 use bindings::{wit_future, wit_stream};
 use wit_bindgen::{FutureReader, StreamReader};
 
-use cache::manifest::{Layer, Manifest};
-use cache::{Cache, Kind, Reading};
+use cache::{Cache, Kind};
 use config::Config;
 use digest::Digest;
-use error::Error;
-use transport::wasi::{self, Wasi};
+use transport::call;
+use transport::wasi::Wasi;
+use world::convert::{digest_from, manifest_from, manifest_to};
 
 /// The component.
 struct Component;
@@ -88,18 +89,26 @@ impl backend::Guest for Component {
 }
 
 impl backend::GuestCache for OpenCache {
-    async fn open(attributes: Vec<(String, String)>) -> Result<backend::Cache, backend::Error> {
-        let config = Config::parse(attributes, environment())?;
-        let cache = Cache::open(Wasi, config)?;
-        cache.prepare().await?;
-        Ok(backend::Cache::new(OpenCache(Rc::new(cache))))
+    async fn open(
+        call: backend::CallId,
+        attributes: Vec<(String, String)>,
+    ) -> Result<backend::Cache, backend::Error> {
+        call::within(call, async {
+            let config = Config::parse(attributes, environment())?;
+            let cache = Cache::open(Wasi, config)?;
+            cache.prepare().await?;
+            Ok(backend::Cache::new(OpenCache(Rc::new(cache))))
+        })
+        .await
     }
 
     async fn export(
         &self,
+        call: backend::CallId,
         manifest: backend::Manifest,
     ) -> Result<backend::ExportSummary, backend::Error> {
-        let summary = self.0.export(manifest_from(manifest)?).await?;
+        let exported = self.0.export(manifest_from(manifest)?);
+        let summary = call::within(call, exported).await?;
         Ok(backend::ExportSummary {
             layers_stored: summary.layers_stored,
             layers_reused: summary.layers_reused,
@@ -109,8 +118,11 @@ impl backend::GuestCache for OpenCache {
         })
     }
 
-    async fn import(&self) -> Result<Vec<backend::Imported>, backend::Error> {
-        let imported = self.0.import().await?.into_iter();
+    async fn import(
+        &self,
+        call: backend::CallId,
+    ) -> Result<Vec<backend::Imported>, backend::Error> {
+        let imported = call::within(call, self.0.import()).await?.into_iter();
         Ok(imported
             .map(|imported| backend::Imported {
                 name: imported.name,
@@ -125,22 +137,8 @@ impl backend::GuestCache for OpenCache {
             .collect())
     }
 
-    async fn read(
-        &self,
-        blob: String,
-        offset: u64,
-        length: Option<u64>,
-    ) -> Result<Option<wasi::Outgoing>, backend::Error> {
-        let digest = digest_from(&blob)?;
-        Ok(match self.0.read(digest, offset, length).await? {
-            Reading::Absent => None,
-            Reading::Nothing => Some(wasi::nothing()),
-            Reading::Bytes(body) => Some(body.hand_on(self.0.describe(digest))),
-        })
-    }
-
-    async fn check(&self) -> Result<backend::Access, backend::Error> {
-        let checked = self.0.check().await?;
+    async fn check(&self, call: backend::CallId) -> Result<backend::Access, backend::Error> {
+        let checked = call::within(call, self.0.check()).await?;
         let attempts = checked.attempts.into_iter();
         Ok(backend::Access {
             credential: checked.credential,
@@ -161,23 +159,29 @@ type Listed<I> = (StreamReader<I>, FutureReader<Result<(), backend::Error>>);
 impl inventory::Guest for Component {
     async fn manifests(
         cache: inventory::CacheBorrow<'_>,
+        call: inventory::CallId,
     ) -> Result<Listed<inventory::ManifestInfo>, backend::Error> {
-        list(cache, Kind::Manifests, |found| inventory::ManifestInfo {
-            name: found.name,
-            size: found.size,
-            modified: found.modified,
-            version: found.version,
+        list(cache, call, Kind::Manifests, |found| {
+            inventory::ManifestInfo {
+                name: found.name,
+                size: found.size,
+                modified: found.modified,
+                used: found.used,
+                version: found.version,
+            }
         })
         .await
     }
 
     async fn blobs(
         cache: inventory::CacheBorrow<'_>,
+        call: inventory::CallId,
     ) -> Result<Listed<inventory::BlobInfo>, backend::Error> {
-        list(cache, Kind::Blobs, |found| inventory::BlobInfo {
+        list(cache, call, Kind::Blobs, |found| inventory::BlobInfo {
             blob: found.name,
             size: found.size,
             modified: found.modified,
+            used: found.used,
             version: found.version,
         })
         .await
@@ -185,19 +189,22 @@ impl inventory::Guest for Component {
 
     async fn remove_blob(
         cache: inventory::CacheBorrow<'_>,
+        call: inventory::CallId,
         info: inventory::BlobInfo,
     ) -> Result<bool, backend::Error> {
         let digest = digest_from(&info.blob)?;
         let cache = &cache.get::<OpenCache>().0;
-        Ok(cache.remove_blob(digest, &info.version).await?)
+        Ok(call::within(call, cache.remove_blob(digest, &info.version)).await?)
     }
 
     async fn remove_manifest(
         cache: inventory::CacheBorrow<'_>,
+        call: inventory::CallId,
         info: inventory::ManifestInfo,
     ) -> Result<bool, backend::Error> {
         let cache = &cache.get::<OpenCache>().0;
-        Ok(cache.remove_manifest(&info.name, &info.version).await?)
+        let removed = cache.remove_manifest(&info.name, &info.version);
+        Ok(call::within(call, removed).await?)
     }
 }
 
@@ -205,11 +212,12 @@ impl inventory::Guest for Component {
 /// leaves the rest to a task that goes on as fast as the host takes it.
 async fn list<I: wit_stream::StreamPayload>(
     cache: inventory::CacheBorrow<'_>,
+    call: inventory::CallId,
     kind: Kind,
     item: fn(cache::Found) -> I,
 ) -> Result<Listed<I>, backend::Error> {
     let cache = Rc::clone(&cache.get::<OpenCache>().0);
-    let mut listing = cache.list(kind).await?;
+    let mut listing = call::within(call, cache.list(kind)).await?;
     let (mut items, to_host) = wit_stream::new();
     let (verdict, outcome) = wit_future::new(|| Ok(()));
     wit_bindgen::spawn_local(async move {
@@ -218,7 +226,7 @@ async fn list<I: wit_stream::StreamPayload>(
             if !items.write_all(found).await.is_empty() {
                 break Ok(()); // The host wants no more.
             }
-            match cache.list_more(&mut listing).await {
+            match call::within(call, cache.list_more(&mut listing)).await {
                 Ok(true) => {}
                 Ok(false) => break Ok(()),
                 Err(error) => break Err(error.into()),
@@ -236,67 +244,6 @@ fn environment() -> Vec<(String, String)> {
     wasip3::cli::environment::get_environment()
 }
 
-fn digest_from(text: &str) -> Result<Digest, Error> {
-    text.parse().map_err(|_| {
-        Error::Other(format!(
-            "`{text}` is no digest: it must be `sha256:` and 64 lowercase hex digits"
-        ))
-    })
-}
-
-fn manifest_from(manifest: backend::Manifest) -> Result<Manifest, Error> {
-    let layers = manifest.layers.into_iter().map(|layer| {
-        Ok(Layer {
-            blob: digest_from(&layer.blob)?,
-            size: layer.size,
-            media_type: layer.media_type,
-            diff_id: digest_from(&layer.diff_id)?,
-            created_at: layer.created_at,
-            parent: layer.parent,
-        })
-    });
-    Ok(Manifest {
-        layers: layers.collect::<Result<_, Error>>()?,
-        records: manifest.records,
-    })
-}
-
-fn manifest_to(manifest: Manifest) -> backend::Manifest {
-    let layers = manifest.layers.into_iter();
-    backend::Manifest {
-        layers: layers
-            .map(|layer| bindings::build_cache::plugin::types::Layer {
-                blob: layer.blob.to_string(),
-                size: layer.size,
-                media_type: layer.media_type,
-                diff_id: layer.diff_id.to_string(),
-                created_at: layer.created_at,
-                parent: layer.parent,
-            })
-            .collect(),
-        records: manifest.records,
-    }
-}
-
-impl From<Error> for backend::Error {
-    fn from(error: Error) -> Self {
-        match error {
-            Error::InvalidAttribute { name, reason } => {
-                Self::InvalidAttribute(bindings::build_cache::plugin::types::AttributeError {
-                    name,
-                    reason,
-                })
-            }
-            Error::Unauthenticated(text) => Self::Unauthenticated(text),
-            Error::Forbidden(text) => Self::Forbidden(text),
-            Error::Unavailable(text) => Self::Unavailable(text),
-            Error::Corrupt(text) => Self::Corrupt(text),
-            Error::Content(text) => Self::Content(text),
-            Error::Other(text) => Self::Other(text),
-        }
-    }
-}
-
 #[cfg(target_family = "wasm")]
 bindings::export!(Component with_types_in bindings);
 
@@ -304,6 +251,7 @@ bindings::export!(Component with_types_in bindings);
 /// tests run, they are merely checked.
 #[cfg(not(target_family = "wasm"))]
 const _: () = {
-    const fn exports<T: backend::Guest + inventory::Guest>() {}
+    use bindings::exports::build_cache::plugin::{layers, names};
+    const fn exports<T: backend::Guest + inventory::Guest + layers::Guest + names::Guest>() {}
     exports::<Component>();
 };

@@ -7,6 +7,7 @@
 //! transport has the host's stream flow into the request, and hands an
 //! answer's stream on unread.
 
+pub(crate) mod call;
 #[cfg(test)]
 pub(crate) mod scripted;
 pub(crate) mod wasi;

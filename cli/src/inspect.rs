@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
-use build_cache_host::{Attribute, Description, Digest, Plugin, Variable, Wishes};
+use build_cache_host::{Attribute, Contract, Description, Digest, Plugin, Variable, Wishes};
 use serde::Serialize;
 
 use crate::args::{FolderArgs, GrantArgs};
@@ -22,6 +22,10 @@ struct Inspected<'a> {
     digest: &'a Digest,
     /// In bytes.
     size: usize,
+    /// The version of the contract that it speaks.
+    contract: &'a str,
+    /// What the contract of this host has and that one does not.
+    lacks: &'a [&'a str],
     imports: &'a [String],
     exports: &'a [String],
     /// What of that it gets.
@@ -62,6 +66,8 @@ pub async fn inspect(file: &Path, grants: &GrantArgs, console: &Console) -> Resu
         description: plugin.description(),
         digest: plugin.digest(),
         size: plugin.size(),
+        contract: plugin.contract().version(),
+        lacks: plugin.contract().lacks(),
         imports: plugin.imports(),
         exports: plugin.exports(),
         granted: &granted,
@@ -128,6 +134,7 @@ fn text(file: &Path, plugin: &Plugin, granted: &Wishes, not_granted: &Wishes) ->
     let mut lines = vec![
         format!("{type} {version}  {}", file.display()),
         format!("{} bytes, {}", plugin.size(), plugin.digest()),
+        contract(plugin.contract()),
     ];
     let mut section = |title: &str, entries: Vec<String>| {
         lines.push(format!("\n{title}"));
@@ -181,6 +188,18 @@ fn text(file: &Path, plugin: &Plugin, granted: &Wishes, not_granted: &Wishes) ->
     section("Imports", plugin.imports().to_vec());
     section("Exports", plugin.exports().to_vec());
     lines.join("\n")
+}
+
+/// The version of the contract, and what is missing from it.
+fn contract(contract: Contract) -> String {
+    let lacks = contract.lacks();
+    match lacks.is_empty() {
+        true => format!("contract {contract}"),
+        false => format!(
+            "contract {contract}: it runs without {}, which came later",
+            lacks.join(", ")
+        ),
+    }
 }
 
 /// What an attribute is for, and how it may be given.

@@ -7,12 +7,14 @@
 //! up its own layers and names, so that cases can run side by side on one
 //! store, and leaves what it stored behind.
 //!
-//! A few cases need to reach into the store past the backend ([`BackDoor`]), or
-//! a store that can list; where there is none they end with
-//! [`NotRun`].
+//! A few cases need to reach into the store past the backend ([`BackDoor`]), a
+//! store that can list or touch, or contract 0.2; where there is none they end
+//! with [`NotRun`].
 
 mod inventory;
+mod layers;
 mod losses;
+mod names;
 mod order;
 mod reading;
 mod refusals;
@@ -23,7 +25,8 @@ mod together;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use build_cache_host::{
-    Cache, Content, Digest, Event, Grants, Imported, Loaded, Manifest, OpenOptions, Plugin,
+    Cache, Content, Contract, Digest, Event, Grants, Imported, Loaded, Manifest, OpenOptions,
+    Plugin,
 };
 use bytes::Bytes;
 use futures::future::LocalBoxFuture;
@@ -80,6 +83,24 @@ macro_rules! for_each_case {
             reading::a_stream_that_nobody_reads_to_its_end_does_no_harm
             inventory::what_was_stored_is_listed_and_can_be_removed
             inventory::what_has_changed_since_it_was_listed_is_not_removed
+            layers::single_layers_are_stored_found_and_read
+            layers::a_single_layer_that_is_there_is_not_sent_again
+            layers::layers_are_found_in_the_order_asked_for
+            layers::a_single_layer_of_another_size_is_replaced
+            layers::a_single_layer_that_breaks_off_is_not_stored
+            layers::one_layer_can_be_stored_many_times_at_once
+            layers::a_touched_layer_is_newer_and_otherwise_the_same
+            layers::events_tell_which_call_they_are_of
+            names::what_is_published_can_be_loaded_and_imported
+            names::a_manifest_is_not_published_before_its_layers
+            names::a_manifest_is_not_published_over_a_layer_of_another_size
+            names::names_as_arguments_are_taken_as_they_are
+            names::a_name_that_nobody_published_is_none
+            names::the_configured_names_are_those_of_the_attributes
+            names::a_name_is_published_only_where_it_is_absent
+            names::a_name_is_published_only_over_the_version_that_was_loaded
+            names::of_writers_on_one_version_only_one_succeeds
+            names::publishing_touches_layers_that_are_old
             refusals::content_that_fails_fails_the_export
             refusals::content_that_ends_too_soon_fails_the_export
             refusals::an_unknown_attribute_is_refused_by_name
@@ -167,6 +188,15 @@ impl Subject {
     /// There is none.
     pub fn back_door(&self) -> Outcome<&BackDoor> {
         Ok(self.back_door.as_ref().ok_or(NotRun::NoBackDoor)?)
+    }
+
+    /// Whether the backend's version of the contract has single layers, and names
+    /// as arguments.
+    fn speaks_of_single_layers(&self) -> Outcome {
+        match self.plugin.contract() >= Contract::V0_2 {
+            true => Ok(()),
+            false => Err(NotRun::OldContract.into()),
+        }
     }
 
     /// Whether the backend takes this attribute.
@@ -314,4 +344,9 @@ fn check_same(found: &Manifest, expected: &Manifest) -> Outcome {
         expected.records
     );
     Ok(())
+}
+
+/// Whether these are the digests expected, each once, in any order.
+fn is_same_set(found: &[Digest], expected: &[Digest]) -> bool {
+    found.len() == expected.len() && expected.iter().all(|blob| found.contains(blob))
 }

@@ -48,6 +48,12 @@ pub enum NotRun {
     /// The store's own list of what it holds.
     #[error("it needs a store that can list what it holds")]
     NoListing,
+    /// A store that can make a layer newer without sending it again.
+    #[error("it needs a store that can touch what it holds")]
+    NoTouch,
+    /// Single layers, and names as arguments.
+    #[error("it needs a backend of contract 0.2")]
+    OldContract,
     /// A store in which a blob can be moved to where it cannot be read.
     #[error("it needs a store with an archive tier, and a backend that knows it")]
     NoArchive,

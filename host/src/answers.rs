@@ -2,9 +2,11 @@
 //! are some, indices that lead somewhere, text without control characters,
 //! figures that are possible.
 
+use std::collections::HashSet;
 use std::fmt::Display;
 use std::sync::Arc;
 
+use crate::bindings::build_cache::plugin::types;
 use crate::bindings::exports::build_cache::plugin::backend;
 use crate::text::Scrubber;
 use crate::{Digest, Error, InvalidDigest, Layer, Loaded, Manifest};
@@ -27,7 +29,15 @@ impl Answers {
 
     /// A manifest that was loaded, as far as it holds together.
     pub(crate) fn loaded(&self, loaded: backend::Loaded) -> Result<Loaded, Error> {
-        let layers = loaded.manifest.layers.into_iter().map(|layer| {
+        let missing = loaded.missing.iter().map(|blob| self.digest(blob));
+        let missing = missing.collect::<Result<_, _>>()?;
+        let manifest = self.manifest(loaded.manifest)?;
+        Ok(Loaded { manifest, missing })
+    }
+
+    /// A manifest, as far as it holds together.
+    pub(crate) fn manifest(&self, manifest: types::Manifest) -> Result<Manifest, Error> {
+        let layers = manifest.layers.into_iter().map(|layer| {
             Ok(Layer {
                 blob: self.digest(&layer.blob)?,
                 size: layer.size,
@@ -42,14 +52,64 @@ impl Answers {
         });
         let manifest = Manifest {
             layers: layers.collect::<Result<_, Error>>()?,
-            records: loaded.manifest.records,
+            records: manifest.records,
         };
         manifest.validate().map_err(|error| self.corrupt(&error))?;
-        let missing = loaded.missing.iter().map(|blob| self.digest(blob));
-        Ok(Loaded {
-            manifest,
-            missing: missing.collect::<Result<_, _>>()?,
-        })
+        Ok(manifest)
+    }
+
+    /// As many answers as there were questions.
+    pub(crate) fn one_for_each<T>(&self, asked: usize, answers: Vec<T>) -> Result<Vec<T>, Error> {
+        match answers.len() == asked {
+            true => Ok(answers),
+            false => Err(self.impossible(format!(
+                "it was asked about {asked} layers and answered for {}",
+                answers.len()
+            ))),
+        }
+    }
+
+    /// A version: opaque, but short and without control characters, as it is
+    /// sent back and may be shown.
+    pub(crate) fn version(&self, version: String) -> Result<String, Error> {
+        /// No store's version comes near it, in bytes.
+        const LONGEST: usize = 1024;
+        if version.len() > LONGEST || version.chars().any(char::is_control) {
+            return Err(self.impossible(format!(
+                "it gave a version of {} bytes that is too long or not plain text",
+                version.len()
+            )));
+        }
+        Ok(version)
+    }
+
+    /// Names that take no more than `limit` bytes, as they are.
+    pub(crate) fn names(&self, names: Vec<String>, limit: usize) -> Result<Vec<String>, Error> {
+        /// What a name takes beside its text, in bytes.
+        const NAME_BYTES: usize = 32;
+        let bytes: usize = names.iter().map(|name| NAME_BYTES + name.len()).sum();
+        match bytes <= limit {
+            true => Ok(names),
+            false => Err(self.impossible(format!("its names take more than {limit} bytes"))),
+        }
+    }
+
+    /// Refuses missing layers that the published manifest does not have.
+    pub(crate) fn check_missing(
+        &self,
+        missing: &[Digest],
+        manifest: &Manifest,
+    ) -> Result<(), Error> {
+        let layers: HashSet<_> = manifest.layers.iter().map(|layer| &layer.blob).collect();
+        if missing.is_empty() {
+            return Err(self.impossible("it reports missing layers and names none".to_owned()));
+        }
+        match missing.iter().find(|blob| !layers.contains(blob)) {
+            Some(blob) => Err(self.impossible(format!(
+                "it reports that {blob} is missing, which is not a layer of the manifest"
+            ))),
+            None => Ok(()),
+        }
     }
 
     /// A digest that is one.

@@ -1,6 +1,9 @@
 //! An open cache: the calls of the contract in this crate's types, with what
 //! comes back from the plugin checked.
 
+mod layers;
+mod names;
+
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -14,10 +17,14 @@ use crate::answers::Answers;
 use crate::bindings::build_cache::plugin::types;
 use crate::bindings::exports::build_cache::plugin::inventory;
 use crate::instance::{Instance, Job};
+use crate::listener::{Call, OnEvent};
 use crate::live::Admission;
 use crate::receive::Received;
 use crate::text::Scrubber;
-use crate::{Access, Digest, Error, Manifest};
+use crate::{Access, Digest, Error, Event, Manifest};
+
+pub use layers::{StoreOutcome, StoredLayer};
+pub use names::{NamedManifest, Precondition};
 
 /// A cache in a store, open in an instance of its own. Cheap to clone; clones
 /// share the instance, which ends with the last of them and of the streams
@@ -30,6 +37,9 @@ pub struct Cache {
     instance: Arc<Instance>,
     scrubber: Arc<Scrubber>,
     answers: Answers,
+    /// Hears of the calls through this handle, in place of the instance's own
+    /// listener.
+    on_event: Option<OnEvent>,
     /// Held where the cache was leased from a [`LiveCache`](crate::LiveCache).
     admission: Option<Admission>,
 }
@@ -83,8 +93,11 @@ pub struct ManifestInfo {
     pub name: String,
     /// In bytes, as stored.
     pub size: u64,
-    /// When it was last written, in seconds since the Unix epoch.
+    /// When it was last written or touched, in seconds since the Unix epoch.
     pub modified: u64,
+    /// When it was last written or read, in seconds since the Unix epoch, where
+    /// the store keeps count of that.
+    pub used: Option<u64>,
     /// Changes whenever it is written.
     pub version: String,
 }
@@ -96,8 +109,11 @@ pub struct BlobInfo {
     pub blob: Digest,
     /// In bytes, as stored.
     pub size: u64,
-    /// When it was last written, in seconds since the Unix epoch.
+    /// When it was last written or touched, in seconds since the Unix epoch.
     pub modified: u64,
+    /// When it was last written or read, in seconds since the Unix epoch, where
+    /// the store keeps count of that.
+    pub used: Option<u64>,
     /// Changes whenever it is written.
     pub version: String,
 }
@@ -112,7 +128,23 @@ impl Cache {
             answers: Answers::new(&instance.plugin, Arc::clone(&scrubber)),
             instance: Arc::new(instance),
             scrubber,
+            on_event: None,
             admission: None,
+        }
+    }
+
+    /// Another handle to the same cache, of whose calls `on_event` hears instead
+    /// of [`OpenOptions::on_event`](crate::OpenOptions): so a host that runs calls
+    /// side by side tells whose events they are. It is called on the thread that
+    /// runs the plugin, and must be quick.
+    ///
+    /// A plugin of contract 0.1 does not report which call an event belongs to:
+    /// [`OpenOptions::on_event`](crate::OpenOptions) hears of its calls.
+    #[must_use]
+    pub fn with_events(&self, on_event: Arc<dyn Fn(Event) + Send + Sync>) -> Self {
+        Self {
+            on_event: Some(on_event),
+            ..self.clone()
         }
     }
 
@@ -171,15 +203,15 @@ impl Cache {
         offset: u64,
         length: Option<u64>,
     ) -> Result<Option<ByteStream>, Error> {
-        let received = self
-            .call(|reply| Job::Read {
+        let (received, call) = self
+            .begin(|reply| Job::Read {
                 blob: blob.to_string(),
                 offset,
                 length,
                 reply,
             })
             .await?;
-        Ok(received.map(|received| self.stream(received)))
+        Ok(received.map(|received| self.stream(received, call)))
     }
 
     /// Says which credential is used, for which store, and tries what it may do
@@ -199,15 +231,16 @@ impl Cache {
     pub async fn manifests(
         &self,
     ) -> Result<BoxStream<'static, Result<ManifestInfo, Error>>, Error> {
-        let received = self.call(Job::Manifests).await?;
+        let (received, call) = self.begin(Job::Manifests).await?;
         let scrubber = Arc::clone(&self.scrubber);
         Ok(self
-            .listing(received, |info| info.name.len() + info.version.len())
+            .listing(received, call, |info| info.name.len() + info.version.len())
             .map(move |item| {
                 item.map(|info: inventory::ManifestInfo| ManifestInfo {
                     name: scrubber.clean(&info.name),
                     size: info.size,
                     modified: info.modified,
+                    used: info.used,
                     version: info.version,
                 })
             })
@@ -216,16 +249,17 @@ impl Cache {
 
     /// Lists the layer blobs.
     pub async fn blobs(&self) -> Result<BoxStream<'static, Result<BlobInfo, Error>>, Error> {
-        let received = self.call(Job::Blobs).await?;
+        let (received, call) = self.begin(Job::Blobs).await?;
         let answers = self.answers.clone();
         Ok(self
-            .listing(received, |info| info.blob.len() + info.version.len())
+            .listing(received, call, |info| info.blob.len() + info.version.len())
             .map(move |item| {
                 let info: inventory::BlobInfo = item?;
                 Ok(BlobInfo {
                     blob: answers.digest(&info.blob)?,
                     size: info.size,
                     modified: info.modified,
+                    used: info.used,
                     version: info.version,
                 })
             })
@@ -238,6 +272,7 @@ impl Cache {
             name: info.name.clone(),
             size: info.size,
             modified: info.modified,
+            used: info.used,
             version: info.version.clone(),
         };
         self.call(|reply| Job::RemoveManifest(info, reply)).await
@@ -249,6 +284,7 @@ impl Cache {
             blob: info.blob.to_string(),
             size: info.size,
             modified: info.modified,
+            used: info.used,
             version: info.version.clone(),
         };
         self.call(|reply| Job::RemoveBlob(info, reply)).await
@@ -274,10 +310,7 @@ impl Cache {
         &self,
         job: impl FnOnce(tokio::sync::oneshot::Sender<Result<T, types::Error>>) -> Job,
     ) -> Result<T, Error> {
-        self.instance
-            .call(job)
-            .await?
-            .map_err(|error| self.error(error))
+        self.begin(job).await.map(|(answer, _)| answer)
     }
 
     /// What a backend reported, with the proxy that was between.
@@ -285,31 +318,43 @@ impl Cache {
         Error::from_backend(error, &self.scrubber).through(self.instance.traffic.through())
     }
 
-    /// The chunks, then how the stream ended. Holds the instance for as long.
+    /// Makes a call whose events go on while its stream is read.
+    async fn begin<T>(
+        &self,
+        job: impl FnOnce(tokio::sync::oneshot::Sender<Result<T, types::Error>>) -> Job,
+    ) -> Result<(T, Call), Error> {
+        let call = self.instance.number(self.on_event.clone());
+        match self.instance.call(&call, job).await? {
+            Ok(answer) => Ok((answer, call)),
+            Err(error) => Err(self.error(error)),
+        }
+    }
+
+    /// The chunks, then how the stream ended. Holds the instance and the call
+    /// for as long.
     fn stream<T: Send + 'static>(
         &self,
         received: Received<T>,
+        call: Call,
     ) -> BoxStream<'static, Result<T, Error>> {
         let cache = self.clone();
-        stream::unfold(Some((cache, received)), |state| async move {
-            let (cache, mut received) = state?;
-            match cache.instance.watch_stream(received.chunks.next()).await {
-                Ok(Some(Ok(chunk))) => return Some((Ok(chunk), Some((cache, received)))),
-                Ok(Some(Err(error))) => {
-                    let error = cache.error(error);
-                    return Some((Err(error), None));
+        stream::unfold(Some((cache, received)), move |state| {
+            let call = call.clone();
+            async move {
+                let _call = call;
+                let (cache, mut received) = state?;
+                match cache.instance.watch_stream(received.chunks.next()).await {
+                    Ok(Some(Ok(chunk))) => return Some((Ok(chunk), Some((cache, received)))),
+                    Ok(Some(Err(error))) => return Some((Err(cache.error(error)), None)),
+                    Ok(None) => {}
+                    Err(stuck) => return Some((Err(stuck), None)),
                 }
-                Ok(None) => {}
-                Err(stuck) => return Some((Err(stuck), None)),
-            }
-            match cache.instance.watch_stream(received.outcome).await {
-                Ok(Ok(Ok(()))) => None,
-                Ok(Ok(Err(error))) => {
-                    let error = cache.error(error);
-                    Some((Err(error), None))
+                match cache.instance.watch_stream(received.outcome).await {
+                    Ok(Ok(Ok(()))) => None,
+                    Ok(Ok(Err(error))) => Some((Err(cache.error(error)), None)),
+                    Ok(Err(_)) => Some((Err(cache.instance.failed().await), None)),
+                    Err(stuck) => Some((Err(stuck), None)),
                 }
-                Ok(Err(_)) => Some((Err(cache.instance.failed().await), None)),
-                Err(stuck) => Some((Err(stuck), None)),
             }
         })
         .boxed()
@@ -319,13 +364,14 @@ impl Cache {
     fn listing<T: Send + 'static>(
         &self,
         received: Received<Vec<T>>,
+        call: Call,
         bytes: fn(&T) -> usize,
     ) -> BoxStream<'static, Result<T, Error>> {
         /// What an item takes beside its texts.
         const ITEM_BYTES: usize = 64;
         let (answers, most) = (self.answers.clone(), self.instance.listing_bytes);
         let mut left = most;
-        self.stream(received)
+        self.stream(received, call)
             .map(move |items: Result<Vec<T>, Error>| {
                 let items = items?;
                 let needed = items.iter().map(|item| ITEM_BYTES + bytes(item)).sum();

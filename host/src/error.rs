@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use crate::bindings::build_cache::plugin::types;
 use crate::oci_layout::LayoutError;
 use crate::text::Scrubber;
-use crate::{Digest, ManifestError, SpecError};
+use crate::{Digest, InvalidDigest, ManifestError, SpecError};
 
 /// Why something failed.
 #[derive(Debug, thiserror::Error)]
@@ -109,6 +109,17 @@ pub enum Error {
     /// The content that was lent to the backend could not be read.
     #[error("cannot read the local content: {0}")]
     Content(String),
+    /// The store, or the plugin, has no way to do this.
+    #[error("not supported: {0}")]
+    Unsupported(String),
+    /// The manifest's layers that the store does not have at their size. No name
+    /// was written.
+    #[error("{}", missing_layers(.0))]
+    MissingLayers(Vec<Digest>),
+    /// A name was not as the precondition of [`Cache::publish`](crate::Cache)
+    /// said: another writer was there first.
+    #[error("changed in the meantime: {0}")]
+    Conflict(String),
     /// Anything else that a backend reports.
     #[error("{0}")]
     Other(String),
@@ -120,6 +131,27 @@ fn kind(name: &str) -> &'static str {
         true => "attribute ",
         false => "",
     }
+}
+
+/// How many missing layers an error names.
+const LAYERS_NAMED: usize = 3;
+
+fn missing_layers(layers: &[Digest]) -> String {
+    let named: Vec<_> = layers
+        .iter()
+        .take(LAYERS_NAMED)
+        .map(Digest::to_string)
+        .collect();
+    let more = match layers.len().saturating_sub(LAYERS_NAMED) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    format!(
+        "the store does not have {} of the manifest's layers, so no name was written: {}{more}. \
+         Store them first",
+        layers.len(),
+        named.join(", ")
+    )
 }
 
 fn known_types(known: &[String]) -> String {
@@ -162,6 +194,18 @@ impl Error {
             Wit::Unavailable(text) => Self::Unavailable(scrub.clean_lines(&text)),
             Wit::Corrupt(text) => Self::Corrupt(scrub.clean_lines(&text)),
             Wit::Content(text) => Self::Content(scrub.clean_lines(&text)),
+            Wit::Unsupported(text) => Self::Unsupported(scrub.clean_lines(&text)),
+            Wit::Conflict(text) => Self::Conflict(scrub.clean_lines(&text)),
+            Wit::MissingLayers(blobs) => {
+                let parsed: Result<_, _> = blobs.iter().map(|blob| blob.parse()).collect();
+                match parsed {
+                    Ok(blobs) => Self::MissingLayers(blobs),
+                    Err(error) => Self::Other(format!(
+                        "the plugin reports missing layers, one of which has no digest: {}",
+                        scrub.clean(&InvalidDigest::to_string(&error))
+                    )),
+                }
+            }
             Wit::Other(text) => Self::Other(scrub.clean_lines(&text)),
         }
     }
@@ -192,6 +236,7 @@ impl Error {
             Self::Unavailable(text) => Self::Unavailable(text.clone()),
             Self::Corrupt(text) => Self::Corrupt(text.clone()),
             Self::Content(text) => Self::Content(text.clone()),
+            Self::Unsupported(text) => Self::Unsupported(text.clone()),
             other => Self::Other(other.to_string()),
         }
     }

@@ -13,7 +13,7 @@ use crate::capacity::{self, Reservation};
 use crate::compiled::CompiledCache;
 use crate::http::{HttpClient, HttpOptions};
 use crate::state::{Imports, State, TICK};
-use crate::{Error, Plugin, plugin};
+use crate::{Error, Plugin, contract, plugin};
 
 /// How a [`Host`] is set up.
 #[derive(Debug, Clone, Default)]
@@ -126,6 +126,7 @@ fn linker(engine: &Engine) -> wasmtime::Result<Linker<State>> {
     events::add_to_linker::<State, Imports>(&mut linker, |state| state)?;
     identity::add_to_linker::<State, Imports>(&mut linker, |state| state)?;
     files::add_to_linker::<State, Imports>(&mut linker, |state| state)?;
+    contract::add_v0_1_to_linker(&mut linker)?;
 
     clocks::types::add_to_linker::<State, WasiClocks>(&mut linker, State::clocks)?;
     clocks::monotonic_clock::add_to_linker::<State, WasiClocks>(&mut linker, State::clocks)?;

@@ -20,13 +20,13 @@ use wasmtime::{Engine, Store};
 
 use crate::activity::Activity;
 use crate::bindings::build_cache::plugin::types;
-use crate::bindings::exports::build_cache::plugin::{backend, inventory};
-use crate::bindings::{CacheBackend, CacheBackendPre};
+use crate::bindings::exports::build_cache::plugin::{backend, inventory, layers, names};
+use crate::contract::{Backend, Pre};
 use crate::http::Traffic;
 use crate::limits;
-use crate::listener::Listener;
+use crate::listener::{Call, Listener, NO_CALL, OnEvent};
 use crate::reach::{Given, Reach};
-use crate::receive::{self, Received};
+use crate::receive::Received;
 use crate::state::State;
 use crate::text::Scrubber;
 use crate::{Description, Error, Grants, Policy};
@@ -39,17 +39,36 @@ type Reply<T> = oneshot::Sender<Answer<T>>;
 pub(crate) enum Job {
     Export(types::Manifest, Reply<backend::ExportSummary>),
     Import(Reply<Vec<backend::Imported>>),
+    Check(Reply<backend::Access>),
+    Find(Vec<String>, Reply<Vec<Option<layers::StoredLayer>>>),
+    Store {
+        blob: String,
+        size: u64,
+        reply: Reply<layers::Outcome>,
+    },
     Read {
         blob: String,
         offset: u64,
         length: Option<u64>,
         reply: Reply<Option<Received<bytes::Bytes>>>,
     },
+    Touch(Vec<String>, Reply<Vec<bool>>),
+    ConfiguredNames(Reply<Vec<String>>),
+    Load(String, Reply<Option<names::NamedManifest>>),
+    Publish(Publication, Reply<()>),
     Manifests(Reply<Received<Vec<inventory::ManifestInfo>>>),
     Blobs(Reply<Received<Vec<inventory::BlobInfo>>>),
     RemoveManifest(inventory::ManifestInfo, Reply<bool>),
     RemoveBlob(inventory::BlobInfo, Reply<bool>),
-    Check(Reply<backend::Access>),
+}
+
+/// A manifest to be written under names.
+pub(crate) struct Publication {
+    pub(crate) names: Vec<String>,
+    pub(crate) manifest: types::Manifest,
+    pub(crate) precondition: names::Precondition,
+    /// In seconds.
+    pub(crate) touch_older_than: Option<u64>,
 }
 
 /// How many times as long as a call may idle it may take to answer, whatever
@@ -61,8 +80,13 @@ impl Job {
     /// Whether the call moves layers before it answers.
     fn moves_layers(&self) -> bool {
         match self {
-            Self::Export(..) => true,
+            Self::Export(..) | Self::Store { .. } => true,
             Self::Import(..)
+            | Self::Find(..)
+            | Self::Touch(..)
+            | Self::Publish(..)
+            | Self::ConfiguredNames(..)
+            | Self::Load(..)
             | Self::Read { .. }
             | Self::Manifests(..)
             | Self::Blobs(..)
@@ -86,7 +110,7 @@ pub(crate) struct Opening {
 pub(crate) struct Instance {
     pub(crate) plugin: String,
     pub(crate) listing_bytes: usize,
-    jobs: mpsc::UnboundedSender<Job>,
+    jobs: mpsc::UnboundedSender<(Call, Job)>,
     task: AbortHandle,
     failure: Arc<OnceLock<String>>,
     activity: Activity,
@@ -106,7 +130,7 @@ impl Instance {
     /// Makes an instance and opens a cache in it.
     pub(crate) async fn start(
         engine: &Engine,
-        pre: CacheBackendPre<State>,
+        pre: Pre,
         state: State,
         opening: Opening,
     ) -> Result<Self, Error> {
@@ -145,9 +169,16 @@ impl Instance {
         }
     }
 
+    /// Numbers a call, of which `on_event` hears, or with none the listener that
+    /// the cache was opened with.
+    pub(crate) fn number(&self, on_event: Option<OnEvent>) -> Call {
+        self.listener.number(on_event)
+    }
+
     /// Runs a call in the instance.
     pub(crate) async fn call<T>(
         &self,
+        call: &Call,
         job: impl FnOnce(Reply<T>) -> Job,
     ) -> Result<Answer<T>, Error> {
         let (reply, answer) = oneshot::channel();
@@ -160,7 +191,7 @@ impl Instance {
             return Err(self.failed_for(reason));
         }
         self.listener.call_begins();
-        if self.jobs.send(job).is_err() {
+        if self.jobs.send((call.clone(), job)).is_err() {
             return Err(self.failed().await);
         }
         let answered = tokio::select! {
@@ -234,7 +265,7 @@ fn moved_nothing(time: Duration) -> String {
 
 /// The task that owns the store.
 struct Driver {
-    pre: CacheBackendPre<State>,
+    pre: Pre,
     store: Store<State>,
     opening: Opening,
 }
@@ -243,7 +274,7 @@ impl Driver {
     async fn run(
         mut self,
         ready: oneshot::Sender<Result<(), Error>>,
-        mut jobs: mpsc::UnboundedReceiver<Job>,
+        mut jobs: mpsc::UnboundedReceiver<(Call, Job)>,
         failure: Arc<OnceLock<String>>,
     ) {
         limits::apply(&mut self.store);
@@ -262,17 +293,14 @@ impl Driver {
     }
 
     /// Instantiates, asks what the cache would reach, and grants it.
-    async fn prepare(&mut self) -> wasmtime::Result<Result<CacheBackend, Error>> {
+    async fn prepare(&mut self) -> wasmtime::Result<Result<Backend, Error>> {
         let Self {
             pre,
             store,
             opening,
         } = self;
-        let backend = pre.instantiate_async(&mut *store).await?;
-        let asked = backend
-            .build_cache_plugin_backend()
-            .call_authorities(&mut *store, &opening.attributes)
-            .await?;
+        let backend = pre.instantiate(store).await?;
+        let asked = backend.authorities(store, &opening.attributes).await?;
         let asked = match asked {
             Ok(asked) => asked,
             Err(error) => {
@@ -306,17 +334,16 @@ impl Driver {
     /// Opens the cache and runs the calls, until there are no more handles.
     async fn serve(
         &mut self,
-        backend: CacheBackend,
+        backend: Backend,
         ready: oneshot::Sender<Result<(), Error>>,
-        jobs: &mut mpsc::UnboundedReceiver<Job>,
+        jobs: &mut mpsc::UnboundedReceiver<(Call, Job)>,
     ) -> wasmtime::Result<()> {
         let backend = Arc::new(backend);
         let attributes = std::mem::take(&mut self.opening.attributes);
         let scrubber = Arc::clone(&self.store.data().scrubber);
         self.store
             .run_concurrent(async |accessor| {
-                let caches = backend.build_cache_plugin_backend().cache();
-                let cache = match caches.call_open(accessor, attributes).await? {
+                let cache = match backend.open(accessor, NO_CALL, attributes).await? {
                     Ok(cache) => cache,
                     Err(error) => {
                         let _ = ready.send(Err(Error::from_backend(error, &scrubber)));
@@ -324,10 +351,11 @@ impl Driver {
                     }
                 };
                 let _ = ready.send(Ok(()));
-                while let Some(job) = jobs.recv().await {
+                while let Some((call, job)) = jobs.recv().await {
                     accessor.spawn(Run {
                         backend: Arc::clone(&backend),
                         cache,
+                        call,
                         job,
                     })?;
                 }
@@ -339,80 +367,20 @@ impl Driver {
 
 /// One call, beside the others.
 struct Run {
-    backend: Arc<CacheBackend>,
+    backend: Arc<Backend>,
     cache: ResourceAny,
+    call: Call,
     job: Job,
 }
 
 impl AccessorTask<State> for Run {
-    /// Nobody may be waiting for the answer any more: that is no failure.
     async fn run(self, accessor: &Accessor<State>) -> wasmtime::Result<()> {
         let Self {
             backend,
             cache,
+            call,
             job,
         } = self;
-        let caches = backend.build_cache_plugin_backend().cache();
-        let inventory = backend.build_cache_plugin_inventory();
-        match job {
-            Job::Export(manifest, reply) => {
-                let _ = reply.send(caches.call_export(accessor, cache, manifest).await?);
-            }
-            Job::Import(reply) => {
-                let _ = reply.send(caches.call_import(accessor, cache).await?);
-            }
-            Job::Read {
-                blob,
-                offset,
-                length,
-                reply,
-            } => {
-                let answer = match caches
-                    .call_read(accessor, cache, blob.clone(), offset, length)
-                    .await?
-                {
-                    Ok(Some((stream, outcome))) => {
-                        Ok(Some(accessor.with(|store| {
-                            receive::bytes(store, &blob, stream, outcome)
-                        })?))
-                    }
-                    Ok(None) => Ok(None),
-                    Err(error) => Err(error),
-                };
-                let _ = reply.send(answer);
-            }
-            Job::Manifests(reply) => {
-                let answer = match inventory.call_manifests(accessor, cache).await? {
-                    Ok((stream, outcome)) => {
-                        Ok(accessor.with(|store| receive::items(store, stream, outcome))?)
-                    }
-                    Err(error) => Err(error),
-                };
-                let _ = reply.send(answer);
-            }
-            Job::Blobs(reply) => {
-                let answer = match inventory.call_blobs(accessor, cache).await? {
-                    Ok((stream, outcome)) => {
-                        Ok(accessor.with(|store| receive::items(store, stream, outcome))?)
-                    }
-                    Err(error) => Err(error),
-                };
-                let _ = reply.send(answer);
-            }
-            Job::RemoveManifest(info, reply) => {
-                let _ = reply.send(
-                    inventory
-                        .call_remove_manifest(accessor, cache, info)
-                        .await?,
-                );
-            }
-            Job::RemoveBlob(info, reply) => {
-                let _ = reply.send(inventory.call_remove_blob(accessor, cache, info).await?);
-            }
-            Job::Check(reply) => {
-                let _ = reply.send(caches.call_check(accessor, cache).await?);
-            }
-        }
-        Ok(())
+        backend.run(accessor, cache, call.id(), job).await
     }
 }

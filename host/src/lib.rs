@@ -40,6 +40,7 @@ mod capacity;
 mod command_identity;
 mod compiled;
 mod content;
+mod contract;
 mod description;
 mod digest;
 mod error;
@@ -73,10 +74,14 @@ mod transfer;
 
 pub use access::{Access, Attempt};
 pub use attributes::{CacheSpec, Mode, SpecError};
-pub use cache::{BlobInfo, ByteStream, Cache, ExportSummary, Imported, Loaded, ManifestInfo};
+pub use cache::{
+    BlobInfo, ByteStream, Cache, ExportSummary, Imported, Loaded, ManifestInfo, NamedManifest,
+    Precondition, StoreOutcome, StoredLayer,
+};
 pub use capacity::{Threads, TooFewThreads, raise_open_files};
 pub use command_identity::{CommandIdentities, CommandIdentity};
 pub use content::{Content, DirContent, MemoryContent};
+pub use contract::Contract;
 pub use description::{Attribute, Description, Variable};
 pub use digest::{Digest, InvalidDigest};
 pub use error::Error;

@@ -3,20 +3,28 @@
 //! plugin that never stops talking fills no log.
 //!
 //! The limits are on what is said during one call, since an instance may live
-//! for weeks. Calls run side by side and an event does not tell whose it is, so
-//! each call that begins grants the instance a new allowance, and none adds up:
+//! for weeks. Calls run side by side, and a plugin may give an event any call's
+//! number, so each call that begins grants the instance a new allowance, and none adds up:
 //! no more is ever heard than the limits times the calls that began.
 
+use std::collections::HashMap;
 use std::fmt;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::Event;
-use crate::bindings::build_cache::plugin::events;
+use crate::bindings::build_cache::plugin::{events, types};
 use crate::text::Scrubber;
 
 /// Hears of events, on the thread that runs the plugin: it must be quick.
 pub(crate) type OnEvent = Arc<dyn Fn(Event) + Send + Sync>;
+
+/// The number that a host gives to a call.
+pub(crate) type CallId = types::CallId;
+
+/// The number of no particular call: what is outside of every call, such as the
+/// opening of a cache, and all that a plugin of the contract 0.1 emits.
+pub(crate) const NO_CALL: CallId = 0;
 
 /// More warnings of one call than anybody reads.
 const MAX_WARNINGS: u32 = 1000;
@@ -34,6 +42,37 @@ struct Inner {
     scrubber: Arc<Scrubber>,
     warnings: AtomicU32,
     events: AtomicU32,
+    /// How many calls have been numbered so far.
+    numbered: AtomicU64,
+    /// Those who hear of one call alone, by its number.
+    calls: Mutex<HashMap<CallId, OnEvent>>,
+}
+
+/// A call's number, and the right of its listener to hear of it, which ends with
+/// the last clone.
+#[derive(Clone)]
+pub(crate) struct Call {
+    id: CallId,
+    _heard: Option<Arc<Heard>>,
+}
+
+impl Call {
+    /// The number, as the plugin gets it.
+    pub(crate) fn id(&self) -> CallId {
+        self.id
+    }
+}
+
+/// Ends a listener's right to hear of a call.
+struct Heard {
+    id: CallId,
+    listener: Listener,
+}
+
+impl Drop for Heard {
+    fn drop(&mut self) {
+        self.listener.calls().remove(&self.id);
+    }
 }
 
 impl fmt::Debug for Listener {
@@ -52,6 +91,8 @@ impl Listener {
             scrubber,
             warnings: AtomicU32::new(0),
             events: AtomicU32::new(0),
+            numbered: AtomicU64::new(NO_CALL),
+            calls: Mutex::default(),
         }))
     }
 
@@ -61,8 +102,33 @@ impl Listener {
         self.0.events.store(0, Ordering::Relaxed);
     }
 
-    /// The plugin said that something happened.
-    pub(crate) fn told(&self, event: events::Event) {
+    /// Numbers a call. Its events go to `on_event`, or with none to the
+    /// instance's own listener.
+    pub(crate) fn number(&self, on_event: Option<OnEvent>) -> Call {
+        let id = self.0.numbered.fetch_add(1, Ordering::Relaxed) + 1;
+        let heard = on_event.map(|on_event| {
+            self.calls().insert(id, on_event);
+            Arc::new(Heard {
+                id,
+                listener: self.clone(),
+            })
+        });
+        Call { id, _heard: heard }
+    }
+
+    /// Who hears of a call. The instance's own listener hears of those that have
+    /// none, and of numbers that were never given.
+    pub(crate) fn of(&self, call: CallId) -> OnEvent {
+        let calls = self.calls();
+        Arc::clone(calls.get(&call).unwrap_or(&self.0.on_event))
+    }
+
+    fn calls(&self) -> MutexGuard<'_, HashMap<CallId, OnEvent>> {
+        self.0.calls.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The plugin reported that something happened in a call.
+    pub(crate) fn told(&self, call: CallId, event: events::Event) {
         let (count, max, what) = match &event {
             events::Event::Warning(_) => (&self.0.warnings, MAX_WARNINGS, "warnings"),
             _ => (&self.0.events, MAX_EVENTS, "events"),
@@ -70,7 +136,8 @@ impl Listener {
         if self.is_within(count, max, what)
             && let Some(event) = Event::from_backend(event, &self.0.scrubber)
         {
-            (self.0.on_event)(event);
+            // Not called under the lock: what it does is not ours to know.
+            self.of(call)(event);
         }
     }
 
@@ -118,9 +185,9 @@ mod tests {
         };
         let listener = Listener::new("chatty.wasm", on_event, Arc::default());
         for _ in 0..3 * MAX_WARNINGS {
-            listener.told(events::Event::Warning("look at me".into()));
+            listener.told(NO_CALL, events::Event::Warning("look at me".into()));
         }
-        listener.told(events::Event::ManifestStored("app".into()));
+        listener.told(NO_CALL, events::Event::ManifestStored("app".into()));
 
         let heard = heard.lock().unwrap();
         assert_eq!(heard.len(), MAX_WARNINGS as usize + 2);

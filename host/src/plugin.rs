@@ -9,7 +9,7 @@ use wasmtime::Store;
 use wasmtime::component::Component;
 use wasmtime::component::types::ComponentItem;
 
-use crate::bindings::{CacheBackend, CacheBackendPre};
+use crate::contract::{Contract, Pre};
 use crate::files::LentFiles;
 use crate::instance::{Instance, Opening};
 use crate::limits;
@@ -18,10 +18,6 @@ use crate::secrets;
 use crate::state::State;
 use crate::text::Scrubber;
 use crate::{Cache, Content, Description, Digest, Error, Event, Grants, Host, Identity, Policy};
-
-/// The package of the contract, and the version of it that this host speaks.
-const CONTRACT: &str = "build-cache:plugin/";
-const CONTRACT_VERSION: &str = "0.1";
 
 /// How long a plugin may think about what it is.
 const DESCRIBE_TIME: Duration = Duration::from_secs(5);
@@ -36,7 +32,8 @@ pub struct Plugin(Arc<Inner>);
 
 struct Inner {
     host: Host,
-    pre: CacheBackendPre<State>,
+    contract: Contract,
+    pre: Pre,
     name: String,
     digest: Digest,
     size: usize,
@@ -93,18 +90,26 @@ impl Plugin {
         .await
         .map_err(|error| Error::Setup(error.to_string()))??;
 
-        let (imports, exports) = check_world(&host, &name, &component)?;
+        let (imports, exports) = interfaces(&host, &component);
+        let refused = |reason: String| Error::NotABackend {
+            plugin: name.clone(),
+            reason: Scrubber::default().clean(&reason),
+        };
+        let contract = Contract::of(&imports, &exports).map_err(refused)?;
         let pre = host
             .linker()
             .instantiate_pre(&component)
-            .and_then(CacheBackendPre::new)
-            .map_err(|error| Error::NotABackend {
-                plugin: name.clone(),
-                reason: format!("it does not fit the world `cache-backend`: {error:#}"),
+            .and_then(|pre| Pre::new(contract, pre))
+            .map_err(|error| {
+                refused(format!(
+                    "it does not fit the world `cache-backend` of version {contract} of the \
+                     contract: {error:#}"
+                ))
             })?;
         let description = describe(&host, &pre, &name).await?;
         Ok(Self(Arc::new(Inner {
             host,
+            contract,
             pre,
             name,
             digest,
@@ -118,6 +123,11 @@ impl Plugin {
     /// What the backend says of itself.
     pub fn description(&self) -> &Description {
         &self.0.description
+    }
+
+    /// The version of the contract that it speaks.
+    pub fn contract(&self) -> Contract {
+        self.0.contract
     }
 
     /// The file that it was loaded from, or the name that it was given.
@@ -216,11 +226,7 @@ impl Plugin {
 }
 
 /// Asks the backend what it is, in an instance that is granted nothing.
-async fn describe(
-    host: &Host,
-    pre: &CacheBackendPre<State>,
-    name: &str,
-) -> Result<Description, Error> {
+async fn describe(host: &Host, pre: &Pre, name: &str) -> Result<Description, Error> {
     let grants = Grants {
         compute_time: DESCRIBE_TIME,
         ..Grants::default()
@@ -230,9 +236,8 @@ async fn describe(
     let mut store = Store::new(host.engine(), state);
     limits::apply(&mut store);
     let described = async {
-        let backend: CacheBackend = pre.instantiate_async(&mut store).await?;
-        let backend = backend.build_cache_plugin_backend();
-        backend.call_describe(&mut store).await
+        let backend = pre.instantiate(&mut store).await?;
+        backend.describe(&mut store).await
     };
     described
         .await
@@ -264,75 +269,17 @@ fn check_is_component(name: &str, wasm: &[u8]) -> Result<(), Error> {
     })
 }
 
-/// Checks by name what the component asks for and gives, so that a component
-/// of another world, or of another version of the contract, is told apart
-/// from a broken one. Returns its imports and exports.
-fn check_world(
-    host: &Host,
-    name: &str,
-    component: &Component,
-) -> Result<(Vec<String>, Vec<String>), Error> {
+/// The interfaces that a component imports and exports, sorted.
+fn interfaces(host: &Host, component: &Component) -> (Vec<String>, Vec<String>) {
     let ty = component.component_type();
-    let mut imports: Vec<_> = ty
-        .imports(host.engine())
-        .map(|(n, _)| n.to_owned())
-        .collect();
-    let mut exports: Vec<_> = ty
-        .exports(host.engine())
+    let imports = ty.imports(host.engine());
+    let mut imports: Vec<_> = imports.map(|(name, _)| name.to_owned()).collect();
+    let exports = ty.exports(host.engine());
+    let mut exports: Vec<_> = exports
         .filter(|(_, item)| matches!(item.ty, ComponentItem::ComponentInstance(_)))
-        .map(|(n, _)| n.to_owned())
+        .map(|(name, _)| name.to_owned())
         .collect();
     imports.sort();
     exports.sort();
-
-    let refused = |reason: String| Error::NotABackend {
-        plugin: name.to_owned(),
-        reason: Scrubber::default().clean(&reason),
-    };
-    let ours = format!("@{CONTRACT_VERSION}.");
-    if let Some(other) = exports
-        .iter()
-        .find(|e| e.starts_with(CONTRACT) && !e.contains(&ours))
-    {
-        return Err(refused(format!(
-            "it exports {other}, and this host speaks version {CONTRACT_VERSION} of the contract; \
-             take a plugin that was built for it"
-        )));
-    }
-    for interface in ["backend", "inventory"] {
-        let wanted = format!("{CONTRACT}{interface}{ours}");
-        if !exports.iter().any(|e| e.starts_with(&wanted)) {
-            return Err(refused(format!(
-                "it does not export {CONTRACT}{interface}@{CONTRACT_VERSION}; it is a component \
-                 of another world"
-            )));
-        }
-    }
-    if let Some(foreign) = imports.iter().find(|import| !may_import(import)) {
-        return Err(refused(format!(
-            "it imports {foreign}, which the contract does not give a backend"
-        )));
-    }
-    Ok((imports, exports))
-}
-
-/// Whether the contract gives a backend this import.
-fn may_import(import: &str) -> bool {
-    const INTERFACES: [&str; 14] = [
-        "build-cache:plugin/types@0.1.",
-        "build-cache:plugin/content@0.1.",
-        "build-cache:plugin/events@0.1.",
-        "build-cache:plugin/identity@0.1.",
-        "build-cache:plugin/files@0.1.",
-        "wasi:http/types@0.3.",
-        "wasi:http/client@0.3.",
-        "wasi:clocks/types@0.3.",
-        "wasi:clocks/monotonic-clock@0.3.",
-        "wasi:clocks/system-clock@0.3.",
-        "wasi:random/random@0.3.",
-        "wasi:cli/environment@0.3.",
-        "wasi:filesystem/types@0.3.",
-        "wasi:filesystem/preopens@0.3.",
-    ];
-    INTERFACES.iter().any(|known| import.starts_with(known))
+    (imports, exports)
 }

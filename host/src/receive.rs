@@ -4,6 +4,7 @@
 //! because its items did. Both go through channels: a bounded one, so that a
 //! slow reader slows the plugin down rather than fill memory.
 
+use std::marker::PhantomData;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -32,14 +33,27 @@ pub(crate) struct Received<T> {
     pub(crate) outcome: oneshot::Receiver<Result<(), Error>>,
 }
 
+impl<T: Send + 'static> Received<Vec<T>> {
+    /// The same listing, each item turned into another.
+    pub(crate) fn map<U: Send + 'static>(self, item: fn(T) -> U) -> Received<Vec<U>> {
+        let chunks = self.chunks;
+        Received {
+            chunks: chunks
+                .map_ok(move |items| items.into_iter().map(item).collect())
+                .boxed(),
+            outcome: self.outcome,
+        }
+    }
+}
+
 /// Carries a layer's bytes out. The plugin learns no more of how they end than
 /// that somebody else reads them: where they break off, the stream itself says
 /// so.
-pub(crate) fn bytes(
+pub(crate) fn bytes<E: Lift + Into<Error> + Send + 'static>(
     mut store: Access<'_, State>,
     blob: &str,
     stream: StreamReader<u8>,
-    outcome: FutureReader<Result<(), Error>>,
+    outcome: FutureReader<Result<(), E>>,
 ) -> wasmtime::Result<Received<Bytes>> {
     let activity = store.data_mut().limits.activity();
     let body = passage::take(store.as_context_mut(), stream)?;
@@ -65,10 +79,10 @@ pub(crate) fn bytes(
 }
 
 /// Carries a listing out, some items at a time.
-pub(crate) fn items<T: Lift + Send + 'static>(
+pub(crate) fn items<T: Lift + Send + 'static, E: Lift + Into<Error> + Send + 'static>(
     mut store: Access<'_, State>,
     stream: StreamReader<T>,
-    outcome: FutureReader<Result<(), Error>>,
+    outcome: FutureReader<Result<(), E>>,
 ) -> wasmtime::Result<Received<Vec<T>>> {
     let (sender, chunks) = mpsc::channel(CHUNKS_WAITING);
     stream.pipe(&mut store, Itemwise { sender })?;
@@ -78,12 +92,16 @@ pub(crate) fn items<T: Lift + Send + 'static>(
     })
 }
 
-fn carry_outcome(
+fn carry_outcome<E: Lift + Into<Error> + Send + 'static>(
     store: impl AsContextMut<Data = State>,
-    outcome: FutureReader<Result<(), Error>>,
+    outcome: FutureReader<Result<(), E>>,
 ) -> wasmtime::Result<oneshot::Receiver<Result<(), Error>>> {
     let (sender, receiver) = oneshot::channel();
-    outcome.pipe(store, Outcome(Some(sender)))?;
+    let outcome_to = Outcome {
+        sender: Some(sender),
+        of: PhantomData,
+    };
+    outcome.pipe(store, outcome_to)?;
     Ok(receiver)
 }
 
@@ -135,10 +153,14 @@ impl<T: Lift + Send + 'static> StreamConsumer<State> for Itemwise<T> {
     }
 }
 
-struct Outcome(Option<oneshot::Sender<Result<(), Error>>>);
+/// How a stream ended, in the terms of the plugin's version of the contract.
+struct Outcome<E> {
+    sender: Option<oneshot::Sender<Result<(), Error>>>,
+    of: PhantomData<fn() -> E>,
+}
 
-impl FutureConsumer<State> for Outcome {
-    type Item = Result<(), Error>;
+impl<E: Lift + Into<Error> + Send + 'static> FutureConsumer<State> for Outcome<E> {
+    type Item = Result<(), E>;
 
     fn poll_consume(
         mut self: Pin<&mut Self>,
@@ -149,8 +171,8 @@ impl FutureConsumer<State> for Outcome {
     ) -> Poll<wasmtime::Result<()>> {
         let mut outcome = None;
         source.read(store, &mut outcome)?;
-        if let (Some(outcome), Some(sender)) = (outcome, self.0.take()) {
-            let _ = sender.send(outcome);
+        if let (Some(outcome), Some(sender)) = (outcome, self.sender.take()) {
+            let _ = sender.send(outcome.map_err(Into::into));
         }
         Poll::Ready(Ok(()))
     }

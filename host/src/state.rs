@@ -11,8 +11,8 @@ use futures::StreamExt;
 use futures::stream::BoxStream;
 use http_body::{Body, Frame, SizeHint};
 use tokio::sync::oneshot;
-use wasmtime::AsContextMut;
 use wasmtime::component::{Access, FutureReader, HasData, ResourceTable, StreamReader};
+use wasmtime::{AsContextMut, StoreContextMut};
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
@@ -21,7 +21,7 @@ use crate::bindings::build_cache::plugin::{content, events, types};
 use crate::files::LentFiles;
 use crate::http::{Hooks, HttpClient};
 use crate::limits::Limits;
-use crate::listener::{Listener, OnEvent};
+use crate::listener::{CallId, Listener, OnEvent};
 use crate::passage;
 use crate::text::Scrubber;
 use crate::{Content, Digest, Event, Grants, Identity, MemoryContent};
@@ -34,7 +34,6 @@ pub(crate) struct State {
     pub(crate) hooks: Hooks,
     pub(crate) limits: Limits,
     pub(crate) content: Arc<dyn Content>,
-    on_event: OnEvent,
     pub(crate) listener: Listener,
     pub(crate) scrubber: Arc<Scrubber>,
     pub(crate) files: Arc<LentFiles>,
@@ -60,7 +59,7 @@ impl State {
         let mut table = ResourceTable::new();
         table.set_max_capacity(grants.handles);
         let limits = Limits::new(grants);
-        let listener = Listener::new(plugin, Arc::clone(&on_event), Arc::clone(&scrubber));
+        let listener = Listener::new(plugin, on_event, Arc::clone(&scrubber));
         let hooks = Hooks::new(
             client,
             grants,
@@ -75,7 +74,6 @@ impl State {
             hooks,
             limits,
             content: Arc::new(MemoryContent::default()),
-            on_event,
             listener,
             scrubber,
             files: Arc::default(),
@@ -117,37 +115,54 @@ impl content::Host for State {}
 impl content::HostWithStore<State> for Imports {
     fn read(
         mut host: Access<'_, State, Self>,
+        call: CallId,
         blob: String,
         offset: u64,
         length: u64,
     ) -> wasmtime::Result<(StreamReader<u8>, FutureReader<Result<(), types::Error>>)> {
-        let state = host.get();
-        let (outcome, receiver) = oneshot::channel();
-        let (blob, chunks) = match blob.parse::<Digest>() {
-            Ok(digest) => {
-                let chunks = state.content.read(&digest, offset, length);
-                (Some(digest), chunks)
-            }
-            Err(error) => {
-                let error = std::io::Error::new(std::io::ErrorKind::InvalidInput, error);
-                (None, futures::stream::once(async { Err(error) }).boxed())
-            }
-        };
-        let lent = Lent {
-            blob,
-            chunks,
-            remaining: length,
-            on_event: Arc::clone(&state.on_event),
-            activity: state.limits.activity(),
-            outcome: Some(outcome),
-        };
-        let stream = passage::lend(host.as_context_mut(), lent)?;
-        // Without an outcome the backend gave up the rest, and nobody asks.
-        let future = FutureReader::new(&mut host, async move {
-            Ok::<_, wasmtime::Error>(receiver.await.unwrap_or(Ok(())))
+        let (stream, ended) = lend(host.as_context_mut(), call, &blob, offset, length)?;
+        let outcome = FutureReader::new(&mut host, async move {
+            Ok::<_, wasmtime::Error>(ended.await.map_err(types::Error::Content))
         })?;
-        Ok((stream, future))
+        Ok((stream, outcome))
     }
+}
+
+/// Lends a range of a layer to a call, and tells how its stream ended.
+pub(crate) fn lend(
+    mut store: StoreContextMut<'_, State>,
+    call: CallId,
+    blob: &str,
+    offset: u64,
+    length: u64,
+) -> wasmtime::Result<(
+    StreamReader<u8>,
+    impl Future<Output = Result<(), String>> + Send + 'static,
+)> {
+    let state = store.data_mut();
+    let (outcome, receiver) = oneshot::channel();
+    let (blob, chunks) = match blob.parse::<Digest>() {
+        Ok(digest) => {
+            let chunks = state.content.read(&digest, offset, length);
+            (Some(digest), chunks)
+        }
+        Err(error) => {
+            let error = std::io::Error::new(std::io::ErrorKind::InvalidInput, error);
+            (None, futures::stream::once(async { Err(error) }).boxed())
+        }
+    };
+    let lent = Lent {
+        blob,
+        chunks,
+        remaining: length,
+        on_event: state.listener.of(call),
+        activity: state.limits.activity(),
+        outcome: Some(outcome),
+    };
+    let stream = passage::lend(store, lent)?;
+    // Without an outcome the backend gave up the rest, and does not ask.
+    let ended = async move { receiver.await.unwrap_or(Ok(())) };
+    Ok((stream, ended))
 }
 
 /// A range of a layer that is lent to a backend.
@@ -157,13 +172,13 @@ struct Lent {
     remaining: u64,
     on_event: OnEvent,
     activity: Activity,
-    outcome: Option<oneshot::Sender<Result<(), types::Error>>>,
+    outcome: Option<oneshot::Sender<Result<(), String>>>,
 }
 
 impl Lent {
     fn end(&mut self, outcome: Result<(), String>) {
         if let Some(sender) = self.outcome.take() {
-            let _ = sender.send(outcome.map_err(types::Error::Content));
+            let _ = sender.send(outcome);
         }
     }
 
@@ -223,8 +238,8 @@ impl Body for Lent {
 }
 
 impl events::Host for State {
-    fn emit(&mut self, event: events::Event) -> wasmtime::Result<()> {
-        self.listener.told(event);
+    fn emit(&mut self, call: CallId, event: events::Event) -> wasmtime::Result<()> {
+        self.listener.told(call, event);
         Ok(())
     }
 }

@@ -32,6 +32,12 @@ pub(crate) enum Condition {
     Is(String),
 }
 
+/// A whole blob, and its version.
+pub(crate) struct Whole {
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) etag: String,
+}
+
 /// What a ranged read found.
 pub(crate) enum Span<B> {
     /// The bytes, not read yet.
@@ -59,6 +65,7 @@ impl<T: Transport> Blobs<'_, T> {
             match length.and_then(|text| text.trim().parse().ok()) {
                 Some(size) => Properties {
                     size,
+                    modified: modified(&answer.headers),
                     etag,
                     state: State::of(&answer.headers),
                 },
@@ -76,8 +83,23 @@ impl<T: Transport> Blobs<'_, T> {
         key: &BlobKey,
         limit: usize,
     ) -> Result<Option<Vec<u8>>, Failure> {
+        let whole = self.get_whole(key, limit).await?;
+        Ok(whole.map(|whole| whole.bytes))
+    }
+
+    /// Get Blob, the whole of it with its version: none where there is no such
+    /// blob.
+    pub(crate) async fn get_whole(
+        &self,
+        key: &BlobKey,
+        limit: usize,
+    ) -> Result<Option<Whole>, Failure> {
         let request = self.request(Method::Get, Some(key));
-        self.or_absent(self.fetch(&request, limit).await)
+        let answer = self.or_absent(self.fetch(&request, limit).await)?;
+        Ok(answer.map(|answer| Whole {
+            etag: answer.headers.get("etag").unwrap_or("").to_owned(),
+            bytes: answer.body,
+        }))
     }
 
     /// Get Blob from `offset`, to its end or for `length` bytes, of which
@@ -199,6 +221,40 @@ impl<T: Transport> Blobs<'_, T> {
         }
     }
 
+    /// Set Blob Metadata to what it is already: changes nothing but the time of
+    /// the last change, and with it the ETag. False where there is no such blob,
+    /// or one that cannot be read.
+    /// <https://learn.microsoft.com/rest/api/storageservices/set-blob-metadata>
+    pub(crate) async fn touch(&self, key: &BlobKey) -> Result<bool, Failure> {
+        let found = self.request(Method::Head, Some(key));
+        let Some(found) = self.or_absent(self.send(&found, 200).await)? else {
+            return Ok(false);
+        };
+        if State::of(&found.headers) != State::Readable {
+            return Ok(false);
+        }
+        let mut request = self.request(Method::Put, Some(key));
+        request.query = vec![("comp", "metadata".to_owned())];
+        for (name, value) in found.headers.iter() {
+            if name.starts_with("x-ms-meta-") {
+                request.headers.push(name, value);
+            }
+        }
+        // What another writer puts there in between keeps its own metadata.
+        let etag = found.headers.get("etag").unwrap_or("").to_owned();
+        Condition::Is(etag).put_on(&mut request.headers);
+        match self.send(&request, 200).await {
+            Ok(_) => Ok(true),
+            Err(failure) if failure.is_absence() || failure.code() == "BlobArchived" => Ok(false),
+            // Then it was changed a moment ago, and is as new as we would make
+            // it, unless it was removed. A lease is none of that.
+            Err(failure) if failure.is_lost_race() && failure.code() != "LeaseIdMissing" => {
+                Ok(self.properties(key).await?.is_some())
+            }
+            Err(failure) => Err(failure),
+        }
+    }
+
     /// List Blobs whose keys begin with `prefix`, at most `count` of them, from
     /// where the last part ended. A container that does not exist holds none; of
     /// one that anybody may read but not list, Azure says to those without a
@@ -230,7 +286,7 @@ impl<T: Transport> Blobs<'_, T> {
         };
         match listed {
             None => Ok(Page::default()),
-            Some(body) => xml::listing(&body).map_err(|why| strange(&request, 200, &why)),
+            Some(answer) => xml::listing(&answer.body).map_err(|why| strange(&request, 200, &why)),
         }
     }
 
@@ -322,6 +378,12 @@ impl Condition {
             Self::Is(etag) => headers.push("if-match", etag.as_str()),
         }
     }
+}
+
+/// When a blob was last changed, in seconds since the Unix epoch.
+fn modified(headers: &Headers) -> u64 {
+    let date = headers.get("last-modified").unwrap_or("");
+    xml::seconds(date).unwrap_or(0)
 }
 
 /// Whether the answer's range is the one asked for: a proxy in between might

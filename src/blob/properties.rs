@@ -11,6 +11,9 @@ use crate::transport::Headers;
 pub(crate) struct Properties {
     /// In bytes.
     pub(crate) size: u64,
+    /// When it was last written or touched, in seconds since the Unix epoch; 0
+    /// where the service did not tell.
+    pub(crate) modified: u64,
     /// Empty where the service did not tell.
     pub(crate) etag: String,
     pub(crate) state: State,
@@ -85,6 +88,7 @@ impl Properties {
     pub(crate) fn refused(reason: String) -> Self {
         Self {
             size: 0,
+            modified: 0,
             etag: String::new(),
             state: State::Refused(reason),
         }

@@ -93,12 +93,20 @@ impl<T: Transport> Blobs<'_, T> {
 
     /// Sends a request that is answered with 200 and reads the answer's body,
     /// all of it again if it breaks off.
-    pub(super) async fn fetch(&self, request: &Request, limit: usize) -> Result<Vec<u8>, Failure> {
+    pub(super) async fn fetch(
+        &self,
+        request: &Request,
+        limit: usize,
+    ) -> Result<Response<Vec<u8>>, Failure> {
         let mut tries = Tries::default();
         loop {
-            let response = self.send_within(&mut tries, request, 200).await?;
-            let error = match self.transport.collect(response.body, limit).await {
-                Ok(body) if is_compressed(&response.headers, &body) => {
+            let Response {
+                status,
+                headers,
+                body,
+            } = self.send_within(&mut tries, request, 200).await?;
+            let error = match self.transport.collect(body, limit).await {
+                Ok(body) if is_compressed(&headers, &body) => {
                     let cause = Cause::Strange {
                         status: 200,
                         why: COMPRESSED.to_owned(),
@@ -108,7 +116,13 @@ impl<T: Transport> Blobs<'_, T> {
                         cause,
                     });
                 }
-                Ok(body) if checksum::fits(&response.headers, &body) => return Ok(body),
+                Ok(body) if checksum::fits(&headers, &body) => {
+                    return Ok(Response {
+                        status,
+                        headers,
+                        body,
+                    });
+                }
                 Ok(_) => TransportError::Broken(CHANGED.to_owned()),
                 Err(error) => error,
             };

@@ -15,6 +15,9 @@ pub(crate) struct Listed {
     pub(crate) size: u64,
     /// In seconds since the Unix epoch.
     pub(crate) modified: u64,
+    /// When it was last written or read, in seconds since the Unix epoch; none
+    /// where the account does not keep count of that.
+    pub(crate) used: Option<u64>,
     /// In quotes, as conditions take it.
     pub(crate) etag: String,
     pub(crate) state: State,
@@ -52,13 +55,12 @@ pub(super) fn listing(xml: &[u8]) -> Result<Listing, String> {
                 Ok(size) => blob.size = size,
                 Err(_) => blob.state = unlisted("its size is not a number"),
             },
-            "Last-Modified" => {
-                let time = httpdate::parse_http_date(text).ok();
-                match time.and_then(|time| time.duration_since(std::time::UNIX_EPOCH).ok()) {
-                    Some(time) => blob.modified = time.as_secs(),
-                    None => blob.state = unlisted("the date of its last change is not a date"),
-                }
-            }
+            "Last-Modified" => match seconds(text) {
+                Some(seconds) => blob.modified = seconds,
+                None => blob.state = unlisted("the date of its last change is not a date"),
+            },
+            // Only where last access time tracking is turned on.
+            "LastAccessTime" => blob.used = seconds(text),
             "Etag" => blob.etag = format!("\"{}\"", text.trim_matches('"')),
             name => blob.state.hear(name, text),
         },
@@ -69,6 +71,13 @@ pub(super) fn listing(xml: &[u8]) -> Result<Listing, String> {
         true => Ok(listing),
         false => Err("it is no listing".to_owned()),
     }
+}
+
+/// Reads a date, in seconds since the Unix epoch.
+pub(super) fn seconds(date: &str) -> Option<u64> {
+    let time = httpdate::parse_http_date(date).ok()?;
+    let since = time.duration_since(std::time::UNIX_EPOCH).ok()?;
+    Some(since.as_secs())
 }
 
 /// The state of a blob whose entry in a listing is damaged: it costs no other.

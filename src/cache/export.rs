@@ -11,17 +11,17 @@ use std::rc::Rc;
 
 use futures::channel::mpsc;
 use futures::future::try_join3;
-use futures::stream::{self, StreamExt as _};
+use futures::stream::StreamExt as _;
 
 use super::Cache;
 use super::manifest::Manifest;
 use super::upload::Upload;
 use super::usable::Step;
-use crate::blob::{Blobs, Condition, Properties, State};
+use crate::blob::{Blobs, Properties};
 use crate::digest::Digest;
 use crate::error::Error;
 use crate::side_by_side::{Job, side_by_side};
-use crate::transport::{Body, Event, Transport};
+use crate::transport::{Event, Transport};
 
 /// A layer up to this size, in bytes, is no more than the host reads of one at a
 /// time.
@@ -83,7 +83,7 @@ impl<T: Transport> Cache<T> {
 
         let uploads = uploads.into_inner();
         self.check_for_obstacles(&uploads)?;
-        self.write_names(blobs, json).await?;
+        self.publish_any(blobs, &self.config.names, json).await?;
 
         let stored = || uploads.iter().filter(|upload| upload.has_stored());
         let layers_stored = count(stored().count());
@@ -98,7 +98,7 @@ impl<T: Transport> Cache<T> {
 
     /// What to do about a layer, given what the store holds of it: none if that
     /// is the layer.
-    fn step(
+    pub(super) fn step(
         &self,
         digest: Digest,
         size: u64,
@@ -123,7 +123,7 @@ impl<T: Transport> Cache<T> {
     }
 
     /// Fails if there are layers that can be neither used nor replaced.
-    fn check_for_obstacles(&self, uploads: &[Rc<Upload<'_, T>>]) -> Result<(), Error> {
+    pub(super) fn check_for_obstacles(&self, uploads: &[Rc<Upload<'_, T>>]) -> Result<(), Error> {
         let obstacles = uploads.iter().filter_map(|upload| {
             let why = upload.given_up()?;
             Some(format!("{}: {why}", upload.digest()))
@@ -148,7 +148,7 @@ impl<T: Transport> Cache<T> {
     }
 
     /// A layer to be sent.
-    fn upload<'a>(
+    pub(super) fn upload<'a>(
         &'a self,
         blobs: &'a Blobs<'a, T>,
         digest: Digest,
@@ -166,71 +166,6 @@ impl<T: Transport> Cache<T> {
             block_size,
         )
     }
-
-    /// Writes the manifest under every name. A name that cannot be written costs
-    /// no other, and fails the export in the end.
-    async fn write_names(&self, blobs: &Blobs<'_, T>, json: Vec<u8>) -> Result<(), Error> {
-        let json = Rc::new(json);
-        let (written, failed) = (RefCell::new(Vec::new()), RefCell::new(None));
-        let writing = self.config.names.iter().map(|name| {
-            let body = Body::Bytes(Rc::clone(&json));
-            let (written, failed) = (&written, &failed);
-            async move {
-                match self.write_name(blobs, name, body).await {
-                    Ok(()) => {
-                        self.transport.emit(Event::ManifestStored(name.clone()));
-                        written.borrow_mut().push(format!("`{name}`"));
-                    }
-                    Err(error) => {
-                        failed.borrow_mut().get_or_insert(error);
-                    }
-                }
-                Ok(())
-            }
-        });
-        let writing = stream::iter(writing).map(|job| -> Job { Box::pin(job) });
-        side_by_side(self.config.tuning.parallelism, writing.boxed_local()).await?;
-        match (failed.into_inner(), written.into_inner().join(", ")) {
-            (None, _) => Ok(()),
-            (Some(error), written) if written.is_empty() => Err(error),
-            (Some(error), written) => {
-                Err(error.and(&format!("The cache was stored as {written} all the same")))
-            }
-        }
-    }
-
-    /// Writes the manifest under one name, also over one in the archive tier.
-    async fn write_name(&self, blobs: &Blobs<'_, T>, name: &str, json: Body) -> Result<(), Error> {
-        let key = self.config.layout.manifest(name);
-        let Err(failure) = blobs.put(&key, json.clone(), &Condition::None).await else {
-            return Ok(());
-        };
-        if !failure.refuses_this_blob() && !failure.is_lost_race() {
-            return Err(failure.into());
-        }
-        let found = blobs.properties(&key).await.ok().flatten();
-        match found.as_ref().map(|found| &found.state) {
-            Some(State::Archived | State::Rehydrating) => {
-                self.transport.emit(Event::Warning(format!(
-                    "the manifest of `{name}` is in the archive tier: replacing it"
-                )));
-                let etag = found.map(|found| found.etag).unwrap_or_default();
-                blobs.delete(&key, &etag).await?;
-                Ok(blobs.put(&key, json, &Condition::None).await?)
-            }
-            Some(State::Directory) => Err(Error::Other(format!(
-                "the cache cannot be stored as `{name}`: `{}` is a directory in this account, whose \
-                 namespace is hierarchical, as other caches have names that begin with `{name}/`. \
-                 Choose another name",
-                key.as_str()
-            ))),
-            _ if name.contains('/') => Err(Error::from(failure).and(
-                "In an account whose namespace is hierarchical, what stands before a `/` in a name \
-                 cannot be the name of another cache",
-            )),
-            _ => Err(failure.into()),
-        }
-    }
 }
 
 /// Parts of layers on their way to be sent.
@@ -244,7 +179,7 @@ async fn send_all<T: Transport>(parts: Parts<'_, T>, limit: usize) -> Result<(),
 }
 
 /// The layers and their sizes, each digest once, in their order.
-fn layers_once(manifest: &Manifest) -> Result<Vec<(Digest, u64)>, String> {
+pub(super) fn layers_once(manifest: &Manifest) -> Result<Vec<(Digest, u64)>, String> {
     let mut sizes: HashMap<Digest, u64> = HashMap::new();
     let mut layers = Vec::new();
     for layer in &manifest.layers {

@@ -7,8 +7,9 @@ use std::collections::{HashMap, HashSet};
 use futures::stream::{self, StreamExt as _};
 
 use super::Cache;
+use super::layout::BlobKey;
 use super::manifest::{MAX_MANIFEST, Manifest, Parsed};
-use crate::blob::{Blobs, Concern, Failure, Properties, State};
+use crate::blob::{Blobs, Concern, Failure, Properties, State, Whole};
 use crate::digest::Digest;
 use crate::error::Error;
 use crate::side_by_side::side_by_side;
@@ -29,10 +30,19 @@ pub(crate) struct Loaded {
 }
 
 /// Why one name could not be loaded.
-enum NotLoaded {
+pub(super) enum NotLoaded {
     /// What is stored under it is of no use.
     Damaged(Error),
     Refused(Failure),
+}
+
+impl From<NotLoaded> for Error {
+    fn from(not_loaded: NotLoaded) -> Self {
+        match not_loaded {
+            NotLoaded::Damaged(error) => error,
+            NotLoaded::Refused(failure) => failure.into(),
+        }
+    }
 }
 
 impl<T: Transport> Cache<T> {
@@ -45,7 +55,7 @@ impl<T: Transport> Cache<T> {
         let manifests: Vec<_> = names.iter().map(|_| OnceCell::new()).collect();
         let was_answered = &Cell::new(false);
         let loading = names.iter().zip(&manifests).map(|(name, manifest)| async {
-            let loaded = match self.load(blobs, name).await {
+            let loaded = match self.load(blobs, &self.config.layout.manifest(name)).await {
                 Err(NotLoaded::Refused(failure)) if failure.concern() == Concern::Everything => {
                     return Err(failure.into());
                 }
@@ -54,6 +64,7 @@ impl<T: Transport> Cache<T> {
             let may_concern_all = matches!(&loaded, Err(NotLoaded::Refused(failure))
                 if failure.concern() == Concern::Unclear);
             was_answered.set(was_answered.get() || !may_concern_all);
+            let loaded = loaded.map(|loaded| loaded.map(|(parsed, _)| parsed));
             let _ = manifest.set(loaded.transpose());
             Ok(())
         });
@@ -127,31 +138,38 @@ impl<T: Transport> Cache<T> {
         Ok(imported.collect())
     }
 
-    /// Loads one manifest.
-    async fn load(&self, blobs: &Blobs<'_, T>, name: &str) -> Result<Option<Parsed>, NotLoaded> {
-        let key = self.config.layout.manifest(name);
-        let json = match blobs.get(&key, MAX_MANIFEST).await {
+    /// Loads one manifest, and the version in which it was read.
+    pub(super) async fn load(
+        &self,
+        blobs: &Blobs<'_, T>,
+        key: &BlobKey,
+    ) -> Result<Option<(Parsed, String)>, NotLoaded> {
+        let Whole { bytes: json, etag } = match blobs.get_whole(key, MAX_MANIFEST).await {
             Ok(None) => return Ok(None),
-            Ok(Some(json)) => json,
+            Ok(Some(whole)) => whole,
             Err(failure) => return Err(NotLoaded::Refused(failure)),
         };
-        self.could_be_had(&key);
+        self.could_be_had(key);
         // A directory reads as an empty blob, and is no cache.
         if json.is_empty()
-            && let Ok(Some(found)) = blobs.properties(&key).await
+            && let Ok(Some(found)) = blobs.properties(key).await
             && found.state == State::Directory
         {
             return Ok(None);
         }
-        let parsed = Manifest::as_far_as_usable(&json).map_err(|why| {
-            NotLoaded::Damaged(Error::Corrupt(format!(
-                "the manifest `{}` in container `{}` is damaged: {why}. The next export under \
-                 this name replaces it",
-                key.as_str(),
-                self.config.container.as_str()
-            )))
-        })?;
-        Ok(Some(parsed))
+        let parsed = Manifest::as_far_as_usable(&json)
+            .map_err(|why| NotLoaded::Damaged(self.damaged(key, &why)))?;
+        Ok(Some((parsed, etag)))
+    }
+
+    /// The error of a manifest that cannot be used.
+    pub(super) fn damaged(&self, key: &BlobKey, why: &dyn std::fmt::Display) -> Error {
+        Error::Corrupt(format!(
+            "the manifest `{}` in container `{}` is damaged: {why}. The next export under this \
+             name replaces it",
+            key.as_str(),
+            self.config.container.as_str()
+        ))
     }
 }
 

@@ -22,6 +22,8 @@ pub(crate) struct Found {
     pub(crate) size: u64,
     /// In seconds since the Unix epoch.
     pub(crate) modified: u64,
+    /// In seconds since the Unix epoch, where the account keeps count.
+    pub(crate) used: Option<u64>,
     /// The ETag.
     pub(crate) version: String,
 }
@@ -115,6 +117,7 @@ fn found(name: String, blob: Listed) -> Found {
         name,
         size: blob.size,
         modified: blob.modified,
+        used: blob.used,
         version: blob.etag,
     }
 }

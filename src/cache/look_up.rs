@@ -135,8 +135,13 @@ fn settle(
     let mut held: HashMap<Digest, Properties> = HashMap::new();
     for blob in page.blobs {
         if let Some(digest) = digest(&blob.key) {
-            let (size, etag, state) = (blob.size, blob.etag, blob.state);
-            held.insert(digest, Properties { size, etag, state });
+            let properties = Properties {
+                size: blob.size,
+                modified: blob.modified,
+                etag: blob.etag,
+                state: blob.state,
+            };
+            held.insert(digest, properties);
         }
     }
     // Keys come in the order of their text, which is that of the digests.

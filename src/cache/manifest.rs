@@ -86,7 +86,7 @@ impl Parsed {
 impl Manifest {
     /// Reads BuildKit's JSON, or says what is wrong with it. A single layer that
     /// cannot be used makes the whole wrong.
-    #[allow(dead_code, reason = "for callers that do not look for the layers")]
+    #[cfg(any(test, fuzzing))]
     pub(crate) fn from_json(json: &[u8]) -> Result<Self, String> {
         let parsed = Self::as_far_as_usable(json)?;
         match parsed.unusable.first() {

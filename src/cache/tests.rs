@@ -7,6 +7,8 @@ mod listing;
 mod looking_up;
 mod manifests;
 mod one_blob;
+mod publishing;
+mod single;
 mod store;
 
 use crate::cache::Cache;

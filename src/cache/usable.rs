@@ -97,6 +97,7 @@ mod tests {
     fn found(size: u64, state: State) -> Properties {
         Properties {
             size,
+            modified: 0,
             etag: "\"1\"".to_owned(),
             state,
         }

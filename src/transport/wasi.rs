@@ -12,7 +12,8 @@ use wasip3::http::types as http;
 use wit_bindgen::{FutureReader, StreamReader, StreamResult};
 
 use super::{
-    Body, Event, Headers, HostToken, Method, Request, Response, Timeouts, Transport, TransportError,
+    Body, Event, Headers, HostToken, Method, Request, Response, Timeouts, Transport,
+    TransportError, call,
 };
 use crate::bindings::build_cache::plugin::{content, events, files, identity, types};
 use crate::secret::Secret;
@@ -169,7 +170,7 @@ impl Transport for Wasi {
     }
 
     fn emit(&self, event: Event) {
-        events::emit(&match event {
+        let event = match event {
             Event::LayerReused(digest) => events::Event::LayerReused(digest.to_string()),
             Event::LayerStarted(digest) => events::Event::LayerStarted(digest.to_string()),
             Event::LayerStored(digest) => events::Event::LayerStored(digest.to_string()),
@@ -186,7 +187,8 @@ impl Transport for Wasi {
                 attempt,
                 delay_milliseconds: u64::try_from(delay.as_millis()).unwrap_or(u64::MAX),
             }),
-        });
+        };
+        events::emit(call::current(), &event);
     }
 }
 
@@ -211,7 +213,8 @@ fn feed<'a>(
             offset,
             length,
         } => {
-            let (bytes, outcome) = content::read(&digest.to_string(), *offset, *length);
+            let (bytes, outcome) =
+                content::read(call::current(), &digest.to_string(), *offset, *length);
             layer = Some(outcome);
             Some(bytes)
         }
@@ -310,7 +313,10 @@ fn text(error: types::Error) -> String {
         | Unavailable(text)
         | Corrupt(text)
         | Content(text)
+        | Unsupported(text)
+        | Conflict(text)
         | Other(text) => text,
+        MissingLayers(_) => "layers are missing".to_owned(),
     }
 }
 

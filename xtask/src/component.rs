@@ -22,7 +22,7 @@ struct Recipe {
     name: &'static str,
 }
 
-const RECIPES: [Recipe; 3] = [
+const RECIPES: [Recipe; 4] = [
     Recipe {
         package: "azblob",
         name: "azblob",
@@ -35,6 +35,11 @@ const RECIPES: [Recipe; 3] = [
     Recipe {
         package: "hostile",
         name: "hostile",
+    },
+    // For the tests of the version rule alone: of the contract 0.1.
+    Recipe {
+        package: "old-backend",
+        name: "old",
     },
 ];
 

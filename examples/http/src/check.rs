@@ -1,6 +1,6 @@
 //! The check: what the token may do, tried on a probe that is taken away again.
 
-use crate::bindings::build_cache::plugin::types::Error;
+use crate::bindings::build_cache::plugin::types::{CallId, Error};
 use crate::bindings::exports::build_cache::plugin::backend::{Access, Attempt};
 use crate::config::Config;
 use crate::layout::probe_path;
@@ -11,8 +11,8 @@ const PROBE: &[u8] = b"A probe of build-cache. It may be removed.\n";
 
 /// Tries to write, read and remove a probe. HTTP cannot list, which is no
 /// matter of what one may do: it is not tried.
-pub(crate) async fn check(config: &Config, random: u64) -> Access {
-    let server = Server::new(config);
+pub(crate) async fn check(config: &Config, call: CallId, random: u64) -> Access {
+    let server = Server::new(config, call);
     let path = probe_path(random);
     let written = server.put(&path, PROBE).await;
     let read = read(&server, &path, written.is_ok()).await;
@@ -37,7 +37,7 @@ pub(crate) async fn check(config: &Config, random: u64) -> Access {
 /// Reads the probe. Where it was not written, 'not found' is leave enough.
 async fn read(server: &Server<'_>, path: &str, was_written: bool) -> Result<(), Error> {
     match server.get(path).await? {
-        Some(bytes) if bytes != PROBE => Err(Error::Corrupt(format!(
+        Some((bytes, _)) if bytes != PROBE => Err(Error::Corrupt(format!(
             "{} reads as something else than was written",
             server.url(path)
         ))),

@@ -2,8 +2,9 @@
 //! `type=http,url=https://host/path/`. Small on purpose, to copy from when
 //! writing one; `examples/README.md` is its guide.
 //!
-//! This room is the contract's world: each call of a cache, step by step.
-//! `config` knows what the user gave, `layout` what lies where on the server,
+//! This room is the contract's world: each call of a cache, step by step;
+//! `single` is the part of it that deals with single layers and names. `config`
+//! knows what the user gave, `layout` what lies where on the server,
 //! `server` what can be asked of it, `wire` how a request travels; `check` tries
 //! what may be done there.
 
@@ -11,6 +12,7 @@ mod check;
 mod config;
 mod layout;
 mod server;
+mod single;
 mod wire;
 
 /// The contract in Rust. Its manifest is also what is stored, as JSON.
@@ -29,7 +31,7 @@ bindings::export!(Plugin with_types_in bindings);
 use std::collections::BTreeMap;
 
 use bindings::build_cache::plugin::events::{Event, emit};
-use bindings::build_cache::plugin::types::{Error, Layer, Manifest};
+use bindings::build_cache::plugin::types::{CallId, Error, Layer, Manifest};
 use bindings::exports::build_cache::plugin::backend::{self, CacheBorrow, Description};
 use bindings::exports::build_cache::plugin::backend::{Access, ExportSummary, Imported, Loaded};
 use bindings::exports::build_cache::plugin::inventory::{self, BlobInfo, ManifestInfo};
@@ -39,8 +41,9 @@ use wasip3::random::random::get_random_u64;
 use wit_bindgen::{FutureReader, StreamReader};
 
 use config::Config;
-use layout::{layer_path, manifest_path, read_manifest, write_manifest};
-use server::{Outgoing, Server};
+use layout::{layer_path, manifest_path, write_manifest};
+use server::Server;
+use single::find;
 
 struct Plugin;
 
@@ -68,13 +71,13 @@ impl backend::Guest for Plugin {
 }
 
 impl backend::GuestCache for Cache {
-    async fn open(attributes: Vec<(String, String)>) -> Result<backend::Cache, Error> {
+    async fn open(_: CallId, attributes: Vec<(String, String)>) -> Result<backend::Cache, Error> {
         let config = Config::new(&attributes, &get_environment())?;
         Ok(backend::Cache::new(Cache(config)))
     }
 
-    async fn export(&self, manifest: Manifest) -> Result<ExportSummary, Error> {
-        let server = Server::new(&self.0);
+    async fn export(&self, call: CallId, manifest: Manifest) -> Result<ExportSummary, Error> {
+        let server = Server::new(&self.0, call);
         let mut summary = ExportSummary {
             layers_stored: 0,
             layers_reused: 0,
@@ -84,12 +87,16 @@ impl backend::GuestCache for Cache {
         };
         // The first failure ends the export, and with it what is under way.
         let layers = blobs(&manifest);
-        let mut layers = stream::iter(layers.values().map(|layer| store(&server, layer)))
-            .buffer_unordered(self.0.parallelism);
-        while let Some((layer, was_sent)) = layers.try_next().await? {
+        let mut layers = stream::iter(
+            layers
+                .values()
+                .map(|layer| store(&server, &layer.blob, layer.size)),
+        )
+        .buffer_unordered(self.0.parallelism);
+        while let Some((size, was_sent)) = layers.try_next().await? {
             if was_sent {
                 summary.layers_stored += 1;
-                summary.bytes_stored += layer.size;
+                summary.bytes_stored += size;
             } else {
                 summary.layers_reused += 1;
             }
@@ -98,15 +105,15 @@ impl backend::GuestCache for Cache {
         let bytes = write_manifest(&manifest)?;
         for name in &self.0.names {
             server.put(&manifest_path(name), &bytes).await?;
-            emit(&Event::ManifestStored(name.clone()));
+            emit(call, &Event::ManifestStored(name.clone()));
         }
         summary.requests = server.requests.get();
         summary.retries = server.retries.get();
         Ok(summary)
     }
 
-    async fn import(&self) -> Result<Vec<Imported>, Error> {
-        let server = Server::new(&self.0);
+    async fn import(&self, call: CallId) -> Result<Vec<Imported>, Error> {
+        let server = Server::new(&self.0, call);
         let mut imported = Vec::new();
         for name in &self.0.names {
             let outcome = match load(&server, name).await {
@@ -124,23 +131,8 @@ impl backend::GuestCache for Cache {
         Ok(imported)
     }
 
-    async fn read(
-        &self,
-        blob: String,
-        offset: u64,
-        length: Option<u64>,
-    ) -> Result<Option<Outgoing>, Error> {
-        let server = Server::new(&self.0);
-        let path = layer_path(&blob)?;
-        match length {
-            // HTTP has no range without bytes.
-            Some(0) => Ok(server.find(&path).await?.map(|_| server::nothing())),
-            _ => server.read(&path, offset, length).await,
-        }
-    }
-
-    async fn check(&self) -> Result<Access, Error> {
-        Ok(check::check(&self.0, get_random_u64()).await)
+    async fn check(&self, call: CallId) -> Result<Access, Error> {
+        Ok(check::check(&self.0, call, get_random_u64()).await)
     }
 }
 
@@ -151,63 +143,63 @@ fn blobs(manifest: &Manifest) -> BTreeMap<&str, &Layer> {
     layers.map(|layer| (&*layer.blob, layer)).collect()
 }
 
-/// Stores a layer where it is missing, and tells the host. The layer, and
+/// Stores a layer where it is missing, and tells the host. The layer's size, and
 /// whether it had to be sent.
-async fn store<'a>(server: &Server<'_>, layer: &'a Layer) -> Result<(&'a Layer, bool), Error> {
-    let was_sent = server.store_layer(&layer_path(&layer.blob)?, layer).await?;
-    let digest = layer.blob.clone();
-    emit(&if was_sent {
-        Event::LayerStored(digest)
-    } else {
-        Event::LayerReused(digest)
-    });
-    Ok((layer, was_sent))
+async fn store(server: &Server<'_>, blob: &str, size: u64) -> Result<(u64, bool), Error> {
+    let path = layer_path(blob)?;
+    let was_sent = server.store_layer(&path, blob, size).await?;
+    let event = match was_sent {
+        true => Event::LayerStored(blob.to_owned()),
+        false => Event::LayerReused(blob.to_owned()),
+    };
+    emit(server.call, &event);
+    Ok((size, was_sent))
 }
 
-/// Loads what stands under a name, and asks which of its layers are lost. None
-/// where nothing stands there.
+/// Loads what is under a name, and asks which of its layers are lost. None
+/// where nothing is there.
 async fn load(server: &Server<'_>, name: &str) -> Result<Option<Loaded>, Error> {
-    let path = manifest_path(name);
-    let Some(bytes) = server.get(&path).await? else {
+    let Some((manifest, _)) = single::load(server, name).await? else {
         return Ok(None);
     };
-    let url = server.url(&path);
-    let corrupt = |reason| Error::Corrupt(format!("{url} is no manifest of this cache: {reason}"));
-    let manifest = read_manifest(&bytes).map_err(corrupt)?;
     let layers = blobs(&manifest);
-    let checks = layers.values().map(async |layer| {
-        let found = server.find(&layer_path(&layer.blob)?).await?;
-        let is_there = found.is_some_and(|found| found.size == Some(layer.size));
-        Ok::<_, Error>((!is_there).then(|| layer.blob.clone()))
-    });
-    let missing = stream::iter(checks)
-        .buffer_unordered(server.config.parallelism)
-        .try_filter_map(async |missing| Ok(missing))
-        .try_collect()
-        .await?;
+    let found = find(server, layers.keys().copied()).await?;
+    let missing = layers.values().zip(found);
+    let missing = missing
+        .filter(|(layer, found)| !single::is_stored(found.as_ref(), layer.size))
+        .map(|(layer, _)| layer.blob.clone())
+        .collect();
     Ok(Some(Loaded { manifest, missing }))
 }
 
 type Listing<T> = (StreamReader<T>, FutureReader<Result<(), Error>>);
 
 impl inventory::Guest for Plugin {
-    async fn manifests(_: CacheBorrow<'_>) -> Result<Listing<ManifestInfo>, Error> {
+    async fn manifests(_: CacheBorrow<'_>, _: CallId) -> Result<Listing<ManifestInfo>, Error> {
         Err(cannot_list())
     }
 
-    async fn blobs(_: CacheBorrow<'_>) -> Result<Listing<BlobInfo>, Error> {
+    async fn blobs(_: CacheBorrow<'_>, _: CallId) -> Result<Listing<BlobInfo>, Error> {
         Err(cannot_list())
     }
 
-    async fn remove_blob(cache: CacheBorrow<'_>, info: BlobInfo) -> Result<bool, Error> {
-        let server = Server::new(&cache.get::<Cache>().0);
+    async fn remove_blob(
+        cache: CacheBorrow<'_>,
+        call: CallId,
+        info: BlobInfo,
+    ) -> Result<bool, Error> {
+        let server = Server::new(&cache.get::<Cache>().0, call);
         server
             .remove(&layer_path(&info.blob)?, info.size, &info.version)
             .await
     }
 
-    async fn remove_manifest(cache: CacheBorrow<'_>, info: ManifestInfo) -> Result<bool, Error> {
-        let server = Server::new(&cache.get::<Cache>().0);
+    async fn remove_manifest(
+        cache: CacheBorrow<'_>,
+        call: CallId,
+        info: ManifestInfo,
+    ) -> Result<bool, Error> {
+        let server = Server::new(&cache.get::<Cache>().0, call);
         server
             .remove(&manifest_path(&info.name), info.size, &info.version)
             .await
@@ -215,5 +207,5 @@ impl inventory::Guest for Plugin {
 }
 
 fn cannot_list() -> Error {
-    Error::Other("HTTP has no way to list what a server holds; look at its own files".into())
+    Error::Unsupported("HTTP has no way to list what a server holds; look at its own files".into())
 }

@@ -1,13 +1,14 @@
 //! The server: a function for each thing that this backend asks of it.
 
 use std::cell::Cell;
+use std::time::UNIX_EPOCH;
 
 use wasip3::http::types::{Method, Response};
 use wit_bindgen::{FutureReader, StreamReader};
 
 use crate::bindings::build_cache::plugin::content;
 use crate::bindings::build_cache::plugin::events::{Event, emit};
-use crate::bindings::build_cache::plugin::types::{Error, Layer};
+use crate::bindings::build_cache::plugin::types::{CallId, Error};
 use crate::bindings::{wit_future, wit_stream};
 use crate::config::Config;
 use crate::wire::{Failure, Request, collect, header, why};
@@ -23,6 +24,8 @@ pub(crate) fn nothing() -> Outgoing {
 /// The server of a cache, and what one call has asked of it.
 pub(crate) struct Server<'a> {
     pub(crate) config: &'a Config,
+    /// Which call it is, for events and for content.
+    pub(crate) call: CallId,
     /// Requests sent.
     pub(crate) requests: Cell<u32>,
     /// Requests that failed and were sent again.
@@ -33,14 +36,28 @@ pub(crate) struct Server<'a> {
 pub(crate) struct Found {
     /// In bytes; none where the server does not say.
     pub(crate) size: Option<u64>,
+    /// When it was written, in seconds since the Unix epoch; 0 where the server
+    /// does not say.
+    pub(crate) modified: u64,
     /// Its ETag; empty where the server does not say.
     pub(crate) version: String,
 }
 
+/// What must be true of a file before it is replaced.
+pub(crate) enum Condition {
+    /// Nothing.
+    None,
+    /// That there is none.
+    Absent,
+    /// That it still has this ETag.
+    Is(String),
+}
+
 impl<'a> Server<'a> {
-    pub(crate) fn new(config: &'a Config) -> Self {
+    pub(crate) fn new(config: &'a Config, call: CallId) -> Self {
         Self {
             config,
+            call,
             requests: Cell::new(0),
             retries: Cell::new(0),
         }
@@ -55,6 +72,7 @@ impl<'a> Server<'a> {
         let answer = self.send(&Request::new(Method::Head, path), None).await?;
         Ok(answer.map(|answer| Found {
             size: header(&answer, "content-length").parse().ok(),
+            modified: seconds(&header(&answer, "last-modified")),
             version: header(&answer, "etag"),
         }))
     }
@@ -63,22 +81,27 @@ impl<'a> Server<'a> {
     ///
     /// Every try looks first: one that succeeded and whose answer was lost is
     /// not repeated, and a short file that one may have left is replaced.
-    pub(crate) async fn store_layer(&self, path: &str, layer: &Layer) -> Result<bool, Error> {
+    pub(crate) async fn store_layer(
+        &self,
+        path: &str,
+        blob: &str,
+        size: u64,
+    ) -> Result<bool, Error> {
         let request = Request::new(Method::Put, path)
-            .with("content-length", layer.size.to_string())
+            .with("content-length", size.to_string())
             .with("content-type", "application/octet-stream");
         let sent = Cell::new(false);
         let store_once = async || {
             let found = self.find_once(path).await?;
-            if found.is_some_and(|found| found.size == Some(layer.size)) {
+            if found.is_some_and(|found| found.size == Some(size)) {
                 return Ok(());
             }
             if !sent.replace(true) {
-                emit(&Event::LayerStarted(layer.blob.clone()));
+                emit(self.call, &Event::LayerStarted(blob.to_owned()));
             }
             // The host's stream goes into the request as it is: none of its
             // bytes enters this component.
-            let (bytes, outcome) = content::read(&layer.blob, 0, layer.size);
+            let (bytes, outcome) = content::read(self.call, blob, 0, size);
             match self.send(&request, Some(bytes)).await {
                 Ok(answer) => self.stored(&request, answer),
                 // Perhaps the stream ended too soon, and the host knows why.
@@ -91,9 +114,55 @@ impl<'a> Server<'a> {
 
     /// Stores a file from memory, in place of what was there.
     pub(crate) async fn put(&self, path: &str, bytes: &[u8]) -> Result<(), Error> {
-        let request = Request::new(Method::Put, path)
+        self.put_if(&Condition::None, path, bytes).await
+    }
+
+    /// Stores a file from memory, if the condition holds. A server that ignores
+    /// conditions leaves a moment between the look and the write.
+    pub(crate) async fn put_if(
+        &self,
+        condition: &Condition,
+        path: &str,
+        bytes: &[u8],
+    ) -> Result<(), Error> {
+        let retries = self.retries.get();
+        match self.put_on(condition, path, bytes).await {
+            // Perhaps an earlier try of our own was there first, and its answer
+            // was lost.
+            Err(Error::Conflict(why)) if self.retries.get() > retries => {
+                match self.get(path).await? {
+                    Some((found, _)) if found == bytes => Ok(()),
+                    _ => Err(Error::Conflict(why)),
+                }
+            }
+            outcome => outcome,
+        }
+    }
+
+    async fn put_on(&self, condition: &Condition, path: &str, bytes: &[u8]) -> Result<(), Error> {
+        let mut request = Request::new(Method::Put, path)
             .with("content-length", bytes.len().to_string())
             .with("content-type", "application/json");
+        match condition {
+            Condition::None => {}
+            Condition::Absent => request = request.with("if-none-match", "*"),
+            Condition::Is(version) => request = request.with("if-match", version),
+        }
+        // Not every server heeds these headers, so the file is looked at first.
+        let holds = match condition {
+            Condition::None => true,
+            Condition::Absent => self.find(path).await?.is_none(),
+            Condition::Is(version) => {
+                let found = self.find(path).await?;
+                found.is_some_and(|found| !version.is_empty() && found.version == *version)
+            }
+        };
+        if !holds {
+            let request = self.describe(&request);
+            return Err(Error::Conflict(format!(
+                "{request}: another client was there first"
+            )));
+        }
         let put_once = async || {
             let (mut writer, body) = wasip3::wit_stream::new();
             let feeding = async move {
@@ -117,11 +186,15 @@ impl<'a> Server<'a> {
         })
     }
 
-    /// Reads a file into memory. None where there is no such file.
-    pub(crate) async fn get(&self, path: &str) -> Result<Option<Vec<u8>>, Error> {
+    /// Reads a file into memory, with its ETag. None where there is no such file.
+    pub(crate) async fn get(&self, path: &str) -> Result<Option<(Vec<u8>, String)>, Error> {
         let request = Request::new(Method::Get, path);
         let get_once = async || match self.send(&request, None).await? {
-            Some(answer) => collect(answer, self.describe(&request)).await.map(Some),
+            Some(answer) => {
+                let version = header(&answer, "etag");
+                let bytes = collect(answer, self.describe(&request)).await?;
+                Ok(Some((bytes, version)))
+            }
             None => Ok(None),
         };
         self.persist(get_once).await
@@ -197,4 +270,11 @@ fn hand_on(answer: Response, what: String) -> Outgoing {
         let _ = verdict.write(ended).await;
     });
     (bytes, outcome)
+}
+
+/// Reads a date, in seconds since the Unix epoch; 0 where there is none.
+fn seconds(date: &str) -> u64 {
+    let date = httpdate::parse_http_date(date).ok();
+    let since = date.and_then(|date| date.duration_since(UNIX_EPOCH).ok());
+    since.map_or(0, |since| since.as_secs())
 }

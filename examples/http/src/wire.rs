@@ -53,6 +53,13 @@ impl<'a> Request<'a> {
         self.headers.push((name, value.into()));
         self
     }
+
+    /// Whether it is a write on a condition.
+    fn is_conditional(&self) -> bool {
+        let mut names = self.headers.iter().map(|(name, _)| *name);
+        matches!(self.method, Method::Put)
+            && names.any(|name| matches!(name, "if-match" | "if-none-match"))
+    }
 }
 
 /// Why a try failed.
@@ -96,12 +103,13 @@ impl Server<'_> {
                 .unwrap_or_else(|| backoff(tried, get_random_u64()))
                 .min(LONGEST_WAIT);
             let delay_milliseconds = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX);
-            emit(&Event::Retrying(Retry {
+            let retrying = Event::Retrying(Retry {
                 request,
                 reason,
                 attempt: tried,
                 delay_milliseconds,
-            }));
+            });
+            emit(self.call, &retrying);
             self.retries.set(self.retries.get() + 1);
             monotonic_clock::wait_for(delay_milliseconds * 1_000_000).await;
         }
@@ -140,6 +148,10 @@ impl Server<'_> {
             202 if matches!(request.method, Method::Delete) => Ok(Some(answer)),
             // Nothing lies in the range that was asked for.
             416 => Ok(Some(answer)),
+            409 | 412 if request.is_conditional() => Err(Failure::Final(Error::Conflict(format!(
+                "{}: another client was there first",
+                self.describe(request)
+            )))),
             404 | 410 | 412 => Ok(None),
             status => Err(refusal(
                 &self.describe(request),

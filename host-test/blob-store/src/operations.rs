@@ -70,6 +70,7 @@ impl Call<'_> {
                 } => Ok(self.block_list(&container, &key, committed, uncommitted)?),
                 BlobOperation::Get => Ok(self.get(&container, &key)?),
                 BlobOperation::Properties => Ok(self.properties(&container, &key)?),
+                BlobOperation::SetMetadata => Ok(self.set_metadata(&container, &key)?),
                 BlobOperation::Delete => Ok(self.delete(&container, &key)?),
                 BlobOperation::SetTier => Ok(self.set_tier(&container, &key)?),
             },
@@ -220,6 +221,20 @@ impl Call<'_> {
         answer
             .headers
             .insert(CONTENT_LENGTH, HeaderValue::from(blob.content.len()));
+        Ok(answer)
+    }
+
+    fn set_metadata(&self, container: &ContainerName, key: &BlobKey) -> Result<Answer, Refusal> {
+        let conditions = Conditions::parse(&self.parts.headers)?;
+        let metadata = metadata(&self.parts.headers);
+        let blob =
+            self.blocking(|store| store.set_metadata(container, key, &conditions, metadata))?;
+        let mut answer = Answer::new(StatusCode::OK);
+        stamp_on(&mut answer, &blob.stamp);
+        answer.set(
+            HeaderName::from_static("x-ms-request-server-encrypted"),
+            "true",
+        );
         Ok(answer)
     }
 

@@ -146,6 +146,14 @@ impl Properties {
         &self.metadata
     }
 
+    /// The same, with other metadata.
+    pub fn with_metadata(&self, metadata: Vec<(String, String)>) -> Self {
+        Self {
+            metadata,
+            ..self.clone()
+        }
+    }
+
     /// Adds the headers that a reader gets. The MD5 of the whole blob has another name beside a
     /// part of it.
     pub fn write(&self, headers: &mut HeaderMap, partial: bool) {

@@ -31,6 +31,7 @@ pub enum OperationKind {
     GetBlockList,
     GetBlob,
     GetBlobProperties,
+    SetBlobMetadata,
     DeleteBlob,
     SetBlobTier,
     /// Anything that the store does not do.
@@ -39,7 +40,7 @@ pub enum OperationKind {
 
 impl OperationKind {
     /// Every kind, in the order of declaration.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::CreateContainer,
         Self::GetContainerProperties,
         Self::DeleteContainer,
@@ -50,6 +51,7 @@ impl OperationKind {
         Self::GetBlockList,
         Self::GetBlob,
         Self::GetBlobProperties,
+        Self::SetBlobMetadata,
         Self::DeleteBlob,
         Self::SetBlobTier,
         Self::Other,
@@ -115,6 +117,7 @@ fn blob_operation(method: &Method, restype: &str, comp: &str) -> OperationKind {
         ("PUT", "", "") => OperationKind::PutBlob,
         ("PUT", "", "block") => OperationKind::PutBlock,
         ("PUT", "", "blocklist") => OperationKind::PutBlockList,
+        ("PUT", "", "metadata") => OperationKind::SetBlobMetadata,
         ("GET", "", "blocklist") => OperationKind::GetBlockList,
         ("GET", "", "") => OperationKind::GetBlob,
         ("HEAD", "", "") => OperationKind::GetBlobProperties,
@@ -142,6 +145,7 @@ pub(crate) enum BlobOperation {
     BlockList { committed: bool, uncommitted: bool },
     Get,
     Properties,
+    SetMetadata,
     Delete,
     SetTier,
 }
@@ -183,6 +187,7 @@ impl Operation {
             OperationKind::GetBlockList => parse_block_list_type(&query)?,
             OperationKind::GetBlob => BlobOperation::Get,
             OperationKind::GetBlobProperties => BlobOperation::Properties,
+            OperationKind::SetBlobMetadata => BlobOperation::SetMetadata,
             OperationKind::DeleteBlob => BlobOperation::Delete,
             OperationKind::SetBlobTier => BlobOperation::SetTier,
             _ => return Err(not_ours(&query, &parts.method)),
@@ -325,6 +330,11 @@ mod tests {
                 "GET",
                 "/acct/c/k?comp=blocklist",
                 OperationKind::GetBlockList,
+            ),
+            (
+                "PUT",
+                "/acct/c/k?comp=metadata",
+                OperationKind::SetBlobMetadata,
             ),
             ("GET", "/acct/c/k", OperationKind::GetBlob),
             ("HEAD", "/acct/c/k", OperationKind::GetBlobProperties),

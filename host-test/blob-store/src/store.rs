@@ -271,6 +271,39 @@ impl Store {
         Ok((entry.blob.clone(), waiting))
     }
 
+    /// Gives a blob other metadata, and with it another version. Its bytes, and
+    /// the blocks that wait, stay.
+    pub fn set_metadata(
+        &self,
+        container: &ContainerName,
+        key: &BlobKey,
+        conditions: &Conditions,
+        metadata: Vec<(String, String)>,
+    ) -> Result<Arc<Blob>, Refusal> {
+        let mut index = self.index();
+        let stamp = index.stamp();
+        let blobs = &mut find_container(&mut index, container)?.blobs;
+        let entry = blobs
+            .get_mut(key.as_str())
+            .ok_or_else(Refusal::blob_not_found)?;
+        let before = entry.blob.clone().ok_or_else(Refusal::blob_not_found)?;
+        conditions.check_write(Some(&before.stamp))?;
+        before.properties.check_readable()?;
+        let blob = Arc::new(Blob {
+            stamp,
+            created: before.created,
+            properties: before.properties.with_metadata(metadata),
+            content: before.content.clone(),
+            blocks: before.blocks.clone(),
+        });
+        if let Some(disk) = &self.disk {
+            disk.save(container.as_str(), key.as_str(), &blob)
+                .map_err(|error| Refusal::disk(&error))?;
+        }
+        entry.blob = Some(Arc::clone(&blob));
+        Ok(blob)
+    }
+
     pub fn delete(
         &self,
         container: &ContainerName,
@@ -451,6 +484,25 @@ mod tests {
             (refusal.status.as_u16(), refusal.code),
             (400, "InvalidBlobOrBlock")
         );
+    }
+
+    #[test]
+    fn other_metadata_makes_another_version_of_the_same_bytes() {
+        let (store, container, key) = store();
+        let any = Conditions::default();
+        let metadata = || vec![("a".to_owned(), "1".to_owned())];
+        let refusal = store.set_metadata(&container, &key, &any, metadata());
+        assert_eq!(refusal.unwrap_err().code, "BlobNotFound");
+        let (properties, bytes) = (Properties::default(), piece(&store, b"a"));
+        let before = store
+            .put(&container, &key, &any, properties, bytes)
+            .unwrap();
+        let after = store
+            .set_metadata(&container, &key, &any, metadata())
+            .unwrap();
+        assert_ne!(after.stamp.etag, before.stamp.etag);
+        assert_eq!(after.properties.metadata(), metadata());
+        assert_eq!(text(&store.blob(&container, &key).unwrap()), "a");
     }
 
     #[test]

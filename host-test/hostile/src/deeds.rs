@@ -23,7 +23,7 @@ pub(crate) fn exhaust(deed: &str) {
         "spin-and-ask" => loop {
             black_box(monotonic_clock::now());
             drop(Fields::new());
-            drop(content::read("no digest", 0, 1));
+            drop(content::read(0, "no digest", 0, 1));
         },
         "allocate" => loop {
             forget(black_box(vec![1_u8; 1 << 20]));
@@ -39,17 +39,17 @@ pub(crate) fn exhaust(deed: &str) {
             forget(Fields::new());
         },
         "events" => loop {
-            emit(&Event::Warning("look at me".into()));
+            emit(u64::MAX, &Event::Warning("look at me".into()));
         },
         "long-events" => {
             let text = "look at me ".repeat(400_000);
             loop {
-                emit(&Event::Warning(text.clone()));
+                emit(u64::MAX, &Event::Warning(text.clone()));
             }
         }
         "forged-events" => {
             for event in forged_events() {
-                emit(&event);
+                emit(u64::MAX, &event);
             }
         }
         _ => {}

@@ -26,6 +26,8 @@ use bindings::exports::build_cache::plugin::backend::{
     self, Access, CacheBorrow, Description, ExportSummary, Imported,
 };
 use bindings::exports::build_cache::plugin::inventory::{self, BlobInfo, ManifestInfo};
+use bindings::exports::build_cache::plugin::layers::{self, Outcome, StoredLayer};
+use bindings::exports::build_cache::plugin::names::{self, NamedManifest, Precondition};
 use wit_bindgen::{FutureReader, StreamReader};
 
 /// The contract knows no attributes when it asks for a description, so what is
@@ -92,30 +94,90 @@ impl backend::Guest for Plugin {
 }
 
 impl backend::GuestCache for Cache {
-    async fn open(attributes: Vec<(String, String)>) -> Result<backend::Cache, Error> {
+    async fn open(_: u64, attributes: Vec<(String, String)>) -> Result<backend::Cache, Error> {
         let orders = Orders::new(attributes);
         misbehave(&orders, "open").await?;
         Ok(backend::Cache::new(Self(orders)))
     }
 
-    async fn export(&self, _: Manifest) -> Result<ExportSummary, Error> {
+    async fn export(&self, _: u64, _: Manifest) -> Result<ExportSummary, Error> {
         misbehave(&self.0, "export").await?;
         Ok(lies::summary(self.0.at("export")))
     }
 
-    async fn import(&self) -> Result<Vec<Imported>, Error> {
+    async fn import(&self, _: u64) -> Result<Vec<Imported>, Error> {
         misbehave(&self.0, "import").await?;
         Ok(lies::imported(self.0.at("import")))
     }
 
-    async fn read(&self, _: String, _: u64, _: Option<u64>) -> Result<Option<Outgoing>, Error> {
-        misbehave(&self.0, "read").await?;
-        Ok(lies::layer(self.0.at("read")))
-    }
-
-    async fn check(&self) -> Result<Access, Error> {
+    async fn check(&self, _: u64) -> Result<Access, Error> {
         misbehave(&self.0, "check").await?;
         Ok(lies::access(self.0.at("check")))
+    }
+}
+
+impl layers::Guest for Plugin {
+    async fn find(
+        cache: CacheBorrow<'_>,
+        _: u64,
+        blobs: Vec<String>,
+    ) -> Result<Vec<Option<StoredLayer>>, Error> {
+        let orders = &cache.get::<Cache>().0;
+        misbehave(orders, "find").await?;
+        Ok(lies::found(orders.at("find"), blobs.len()))
+    }
+
+    async fn store(cache: CacheBorrow<'_>, _: u64, _: String, _: u64) -> Result<Outcome, Error> {
+        misbehave(&cache.get::<Cache>().0, "store").await?;
+        Ok(Outcome::Reused)
+    }
+
+    async fn read(
+        cache: CacheBorrow<'_>,
+        _: u64,
+        _: String,
+        _: u64,
+        _: Option<u64>,
+    ) -> Result<Option<Outgoing>, Error> {
+        let orders = &cache.get::<Cache>().0;
+        misbehave(orders, "read").await?;
+        Ok(lies::layer(orders.at("read")))
+    }
+
+    async fn touch(cache: CacheBorrow<'_>, _: u64, blobs: Vec<String>) -> Result<Vec<bool>, Error> {
+        let orders = &cache.get::<Cache>().0;
+        misbehave(orders, "touch").await?;
+        let lie = usize::from(orders.at("touch") == "too-many");
+        Ok(vec![true; blobs.len() + lie])
+    }
+}
+
+impl names::Guest for Plugin {
+    fn configured(cache: CacheBorrow<'_>) -> Vec<String> {
+        lies::names(cache.get::<Cache>().0.at("configured"))
+    }
+
+    async fn load(
+        cache: CacheBorrow<'_>,
+        _: u64,
+        _: String,
+    ) -> Result<Option<NamedManifest>, Error> {
+        let orders = &cache.get::<Cache>().0;
+        misbehave(orders, "load").await?;
+        Ok(lies::named(orders.at("load")))
+    }
+
+    async fn publish(
+        cache: CacheBorrow<'_>,
+        _: u64,
+        _: Vec<String>,
+        _: Manifest,
+        _: Precondition,
+        _: Option<u64>,
+    ) -> Result<(), Error> {
+        let orders = &cache.get::<Cache>().0;
+        misbehave(orders, "publish").await?;
+        lies::missing(orders.at("publish")).map_or(Ok(()), |lie| Err(Error::MissingLayers(lie)))
     }
 }
 
@@ -131,19 +193,19 @@ async fn misbehave(orders: &Orders, call: &str) -> Result<(), Error> {
 type Listing<T> = (StreamReader<T>, FutureReader<Result<(), Error>>);
 
 impl inventory::Guest for Plugin {
-    async fn manifests(cache: CacheBorrow<'_>) -> Result<Listing<ManifestInfo>, Error> {
+    async fn manifests(cache: CacheBorrow<'_>, _: u64) -> Result<Listing<ManifestInfo>, Error> {
         Ok(lies::manifests(cache.get::<Cache>().0.at("manifests")))
     }
 
-    async fn blobs(cache: CacheBorrow<'_>) -> Result<Listing<BlobInfo>, Error> {
+    async fn blobs(cache: CacheBorrow<'_>, _: u64) -> Result<Listing<BlobInfo>, Error> {
         Ok(lies::blobs(cache.get::<Cache>().0.at("blobs")))
     }
 
-    async fn remove_blob(_: CacheBorrow<'_>, _: BlobInfo) -> Result<bool, Error> {
+    async fn remove_blob(_: CacheBorrow<'_>, _: u64, _: BlobInfo) -> Result<bool, Error> {
         Ok(true)
     }
 
-    async fn remove_manifest(_: CacheBorrow<'_>, _: ManifestInfo) -> Result<bool, Error> {
+    async fn remove_manifest(_: CacheBorrow<'_>, _: u64, _: ManifestInfo) -> Result<bool, Error> {
         Ok(true)
     }
 }

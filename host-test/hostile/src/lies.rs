@@ -7,6 +7,8 @@ use crate::bindings::exports::build_cache::plugin::backend::{
     Access, Attempt, Attribute, Description, ExportSummary, Imported, Loaded, Variable,
 };
 use crate::bindings::exports::build_cache::plugin::inventory::{BlobInfo, ManifestInfo};
+use crate::bindings::exports::build_cache::plugin::layers::StoredLayer;
+use crate::bindings::exports::build_cache::plugin::names::NamedManifest;
 use crate::bindings::{wit_future, wit_stream};
 use crate::{Listing, Outgoing};
 
@@ -116,6 +118,59 @@ pub(crate) fn imported(lie: &str) -> Vec<Imported> {
     }]
 }
 
+/// What is stored of so many layers.
+pub(crate) fn found(lie: &str, asked: usize) -> Vec<Option<StoredLayer>> {
+    let layer = StoredLayer {
+        size: u64::MAX,
+        modified: u64::MAX,
+        version: match lie {
+            "bad-version" => ESCAPE.into(),
+            "long-version" => "9".repeat(1 << 20),
+            _ => String::new(),
+        },
+    };
+    match lie {
+        "too-few" => Vec::new(),
+        "too-many" => vec![Some(layer); asked + 1],
+        "bad-version" | "long-version" => vec![Some(layer); asked],
+        _ => vec![None; asked],
+    }
+}
+
+/// The names that the attributes are said to give.
+pub(crate) fn names(lie: &str) -> Vec<String> {
+    match lie {
+        "many-names" => vec!["app".into(); 100_000],
+        _ => Vec::new(),
+    }
+}
+
+/// What is under a name: the first that an import would find.
+pub(crate) fn named(lie: &str) -> Option<NamedManifest> {
+    let named = |manifest| NamedManifest {
+        manifest,
+        version: ESCAPE.into(),
+    };
+    if lie == "bad-version" {
+        return Some(named(Manifest {
+            layers: Vec::new(),
+            records: "[]".into(),
+        }));
+    }
+    let loaded = imported(lie).pop()?.outcome.ok()?;
+    Some(named(loaded.manifest))
+}
+
+/// The layers that are said to be missing, where a call says so at all.
+pub(crate) fn missing(lie: &str) -> Option<Vec<String>> {
+    Some(match lie {
+        "none-missing" => Vec::new(),
+        "foreign-missing" => vec![DIGEST.into()],
+        "bad-missing" => vec![format!("sha256:{ESCAPE}")],
+        _ => return None,
+    })
+}
+
 /// A layer's bytes.
 pub(crate) fn layer(lie: &str) -> Option<Outgoing> {
     let (mut writer, bytes) = wit_stream::new();
@@ -157,6 +212,7 @@ pub(crate) fn manifests(lie: &str) -> Listing<ManifestInfo> {
             name: format!("app{ESCAPE}"),
             size: u64::MAX,
             modified: u64::MAX,
+            used: Some(u64::MAX),
             version: ESCAPE.into(),
         };
         match lie.as_str() {
@@ -181,6 +237,7 @@ pub(crate) fn blobs(lie: &str) -> Listing<BlobInfo> {
                 blob: format!("sha256:{ESCAPE}"),
                 size: u64::MAX,
                 modified: u64::MAX,
+                used: None,
                 version: ESCAPE.into(),
             };
             drop(writer.write_all(vec![item]).await);

@@ -1,5 +1,5 @@
 //! Listing what a store holds, and taking it away. A backend whose store cannot
-//! list has to say so with an error of kind `other`.
+//! list has to say so with `unsupported`, or with `other` in contract 0.1.
 
 use build_cache_host::{BlobInfo, Cache, Error, ManifestInfo};
 use futures::TryStreamExt;
@@ -20,7 +20,10 @@ impl Listing {
     async fn of(cache: &Cache) -> Outcome<Self> {
         let (manifests, blobs) = match (cache.manifests().await, cache.blobs().await) {
             (Ok(manifests), Ok(blobs)) => (manifests, blobs),
-            (Err(Error::Other(_)), Err(Error::Other(_))) => return Err(NotRun::NoListing.into()),
+            (
+                Err(Error::Unsupported(_) | Error::Other(_)),
+                Err(Error::Unsupported(_) | Error::Other(_)),
+            ) => return Err(NotRun::NoListing.into()),
             (manifests, blobs) => {
                 return Err(Failure::Broken(format!(
                     "the manifests are listed with {:?}, the blobs with {:?}",

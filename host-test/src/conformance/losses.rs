@@ -3,7 +3,7 @@
 use build_cache_host::{BlobInfo, Cache, Digest, Error};
 use futures::StreamExt;
 
-use super::{Subject, check_holds, load, read};
+use super::{Subject, check_holds, is_same_set, load, read};
 use crate::failure::ensure;
 use crate::sample::{Sample, unique};
 use crate::{Failure, Outcome};
@@ -118,8 +118,4 @@ async fn find(cache: &Cache, blob: &Digest) -> Result<Option<BlobInfo>, Error> {
         }
     }
     Ok(None)
-}
-
-fn is_same_set(found: &[Digest], expected: &[Digest]) -> bool {
-    found.len() == expected.len() && expected.iter().all(|blob| found.contains(blob))
 }

@@ -24,4 +24,5 @@ mod requests;
 mod retries;
 mod setup;
 mod swap;
+mod versions;
 mod wit;

@@ -8,7 +8,7 @@ use wit_parser::{ManglingAndAbi, Resolve};
 use crate::setup::{host, run};
 
 /// A component of a world, in which every function traps.
-fn component(mut resolve: Resolve, package: &str, wit: &str) -> Vec<u8> {
+pub fn component(mut resolve: Resolve, package: &str, wit: &str) -> Vec<u8> {
     let package = resolve.push_str(package, wit).expect("WIT");
     let world = resolve.select_world(&[package], None).expect("one world");
     let mut module = dummy_module(&resolve, world, ManglingAndAbi::Standard32);
@@ -90,11 +90,11 @@ fn a_backend_of_a_later_contract_names_the_versions() {
     let later = component(
         Resolve::default(),
         "later.wit",
-        "package build-cache:plugin@0.2.0;
+        "package build-cache:plugin@0.3.0;
          interface backend { describe: func() -> string; }
          world cache-backend { export backend; }",
     );
-    assert_no_backend(later, "build-cache:plugin/backend@0.2.0");
+    assert_no_backend(later, "build-cache:plugin/backend@0.3.0");
 }
 
 #[test]
@@ -106,7 +106,7 @@ fn a_backend_that_wants_more_than_the_contract_gives_is_refused() {
          interface socket { connect: func(address: string); }
          world nosy {
            import socket;
-           include build-cache:plugin/cache-backend@0.1.0;
+           include build-cache:plugin/cache-backend@0.2.0;
          }",
     );
     assert_no_backend(nosy, "test:nosy/socket");
@@ -118,7 +118,7 @@ fn a_backend_that_traps_when_it_is_asked_what_it_is_has_failed() {
         contract(),
         "broken.wit",
         "package test:broken;
-         world broken { include build-cache:plugin/cache-backend@0.1.0; }",
+         world broken { include build-cache:plugin/cache-backend@0.2.0; }",
     );
     let error = refusal(broken);
     assert!(matches!(error, Error::PluginFailed { .. }), "{error:?}");

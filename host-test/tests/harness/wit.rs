@@ -49,7 +49,7 @@ fn the_contract_says_the_same_when_it_is_printed_and_read_again() {
         .push_str("printed.wit", &printed)
         .expect("WIT that parses");
     assert_eq!(print(&again, package), printed);
-    assert!(printed.contains("package build-cache:plugin@0.1."));
+    assert!(printed.contains("package build-cache:plugin@0.2."));
 }
 
 #[test]
@@ -118,13 +118,13 @@ fn the_components_import_nothing_but_the_contract_and_wasi() {
             let wanted = if interface.starts_with("wasi:") {
                 "0.3."
             } else {
-                "0.1."
+                "0.2."
             };
             assert!(version.starts_with(wanted), "{type} imports {import}");
         }
         let exports = names(world.exports.iter().collect());
-        let expected =
-            ["backend", "inventory"].map(|name| format!("build-cache:plugin/{name}@0.1.0"));
+        let expected = ["backend", "layers", "names", "inventory"]
+            .map(|name| format!("build-cache:plugin/{name}@0.2.0"));
         assert_eq!(exports, BTreeSet::from(expected), "exports of {type}");
     }
 }

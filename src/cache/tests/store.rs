@@ -3,6 +3,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
+use std::time::{Duration, UNIX_EPOCH};
 
 use percent_encoding::percent_decode_str;
 
@@ -33,6 +34,12 @@ pub(super) struct Store {
     pub(super) blobs: RefCell<BTreeMap<String, (Held, u32)>>,
     /// Sizes of uncommitted blocks, by blob and id.
     pub(super) blocks: RefCell<BTreeMap<(String, String), u64>>,
+    /// Metadata that others gave to blobs, as headers.
+    pub(super) metadata: RefCell<BTreeMap<String, Vec<(String, String)>>>,
+    /// When blobs were last changed: the second of 1970.
+    times: RefCell<BTreeMap<String, u64>>,
+    /// The second of 1970 in which what comes next is changed.
+    pub(super) clock: Cell<u64>,
     version: Cell<u32>,
     /// Shorter pages than are asked for, as a store may give.
     pub(super) longest_page: Cell<Option<usize>>,
@@ -58,6 +65,7 @@ impl Store {
     pub(super) fn new() -> Self {
         let store = Self::default();
         store.has_container.set(true);
+        store.clock.set(60);
         store
     }
 
@@ -68,6 +76,19 @@ impl Store {
         self.blobs
             .borrow_mut()
             .insert(key.to_owned(), (held, version));
+        let now = self.clock.get();
+        self.times.borrow_mut().insert(key.to_owned(), now);
+    }
+
+    /// Takes a blob away, as another client would.
+    pub(super) fn lose(&self, key: &str) {
+        self.blobs.borrow_mut().remove(key);
+    }
+
+    /// When a blob was last changed, as the service writes it.
+    fn date_of(&self, key: &str) -> String {
+        let second = self.times.borrow()[key];
+        httpdate::fmt_http_date(UNIX_EPOCH + Duration::from_secs(second))
     }
 
     /// Moves a blob to the archive tier.
@@ -155,11 +176,23 @@ impl Store {
                 Reply::error(404, "BlobNotFound")
             }
             (Method::Head, ..) => self.properties(&key),
-            (Method::Get, _, Some((held, _))) => ranged(&held, request.headers.get("range")),
+            (Method::Get, _, Some((held, _))) => {
+                ranged(&held, request.headers.get("range")).with("etag", etag.unwrap_or_default())
+            }
             (Method::Delete, ..) => conflict.unwrap_or_else(|| {
                 self.blobs.borrow_mut().remove(&key);
                 self.marked.borrow_mut().remove(&key);
                 Reply::azure(202)
+            }),
+            (Method::Put, Some("metadata"), None) => Reply::error(404, "BlobNotFound"),
+            (Method::Put, Some("metadata"), Some((held, _))) => conflict.unwrap_or_else(|| {
+                let metadata = request.headers.iter();
+                let metadata = metadata.filter(|(name, _)| name.starts_with("x-ms-meta-"));
+                let metadata = metadata.map(|(name, value)| (name.to_owned(), value.to_owned()));
+                let metadata = metadata.collect();
+                self.metadata.borrow_mut().insert(key.clone(), metadata);
+                self.hold(&key, held);
+                Reply::azure(200)
             }),
             (Method::Put, Some("block"), _) => {
                 let id = query("blockid").unwrap().to_owned();
@@ -180,9 +213,13 @@ impl Store {
     fn properties(&self, key: &str) -> Reply {
         let blobs = self.blobs.borrow();
         let (held, version) = &blobs[key];
-        let reply = Reply::azure(200)
+        let mut reply = Reply::azure(200)
             .with("content-length", held.size().to_string())
+            .with("last-modified", self.date_of(key))
             .with("etag", format!("\"{version}\""));
+        for (name, value) in self.metadata.borrow().get(key).into_iter().flatten() {
+            reply = reply.with(name, value);
+        }
         match self.marked.borrow().get(key) {
             None => reply.with("x-ms-access-tier", "Hot"),
             Some(Mark::Archived) => reply.with("x-ms-access-tier", "Archive"),
@@ -220,7 +257,7 @@ impl Store {
             .collect();
         let mut xml = String::from("<EnumerationResults><Blobs>");
         for (key, (held, version)) in after.iter().take(count) {
-            let size = held.size();
+            let (size, date) = (held.size(), self.date_of(key));
             let (tier, metadata) = match self.marked.borrow().get(*key) {
                 None => ("Hot", ""),
                 Some(Mark::Archived) => ("Archive", ""),
@@ -228,7 +265,7 @@ impl Store {
             };
             xml += &format!(
                 "<Blob><Name>{key}</Name><Properties><Etag>{version}</Etag><Content-Length>{size}\
-                 </Content-Length><Last-Modified>Thu, 01 Jan 1970 00:01:00 GMT</Last-Modified>\
+                 </Content-Length><Last-Modified>{date}</Last-Modified>\
                  <AccessTier>{tier}</AccessTier></Properties><Metadata>{metadata}</Metadata></Blob>"
             );
         }

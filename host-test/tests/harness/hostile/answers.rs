@@ -1,6 +1,6 @@
 //! Answers that no backend may give.
 
-use build_cache_host::{Cache, Digest, Error, Fetch, FetchOptions};
+use build_cache_host::{Cache, Digest, Error, Fetch, FetchOptions, Precondition};
 use futures::StreamExt;
 use host_test::sample::Sample;
 
@@ -120,6 +120,68 @@ fn a_listing_of_what_is_no_digest_is_refused() {
         assert!(matches!(error, Error::Corrupt(_)), "{error:?}");
         let text = error.to_string();
         assert!(text.contains("hostile.wasm"), "{text}");
+        assert!(!text.contains(char::is_control), "{text:?}");
+    });
+}
+
+#[test]
+fn an_answer_of_another_length_or_with_a_wild_version_is_refused() {
+    run(async {
+        let blobs = [Digest::of(b"a"), Digest::of(b"b")];
+        for (lie, reason) in [
+            ("too-few", "about 2 layers and answered for 0"),
+            ("too-many", "about 2 layers and answered for 3"),
+            ("bad-version", "a version"),
+            ("long-version", "a version of 1048576 bytes"),
+        ] {
+            let cache = liar(lie, "find").await;
+            let error = beside_others(cache.find(&blobs)).await.expect_err(lie);
+            assert_failed(&error, reason);
+        }
+        let cache = liar("too-many", "touch").await;
+        let error = beside_others(cache.touch(&blobs)).await.expect_err("a lie");
+        assert_failed(&error, "about 2 layers and answered for 3");
+    });
+}
+
+#[test]
+fn a_name_that_cannot_be_is_refused() {
+    run(async {
+        for lie in ["cycle", "bad-digest", "wrong-index", "bad-records"] {
+            let cache = liar(lie, "load").await;
+            let error = beside_others(cache.load("app")).await.expect_err(lie);
+            assert!(matches!(error, Error::Corrupt(_)), "{error:?}");
+        }
+        let cache = liar("bad-version", "load").await;
+        let error = beside_others(cache.load("app")).await.expect_err("a lie");
+        assert_failed(&error, "a version");
+        let cache = liar("many-names", "configured").await;
+        let error = beside_others(cache.configured_names()).await;
+        assert_failed(
+            &error.expect_err("a lie"),
+            "names take more than 1048576 bytes",
+        );
+    });
+}
+
+#[test]
+fn missing_layers_are_those_of_the_manifest() {
+    run(async {
+        let sample = Sample::of_sizes([10, 20]);
+        let names = ["app".to_owned()];
+        for (lie, reason) in [
+            ("none-missing", "names none"),
+            ("foreign-missing", "not a layer of the manifest"),
+        ] {
+            let cache = liar(lie, "publish").await;
+            let published = cache.publish(&names, &sample.manifest, Precondition::Any, None);
+            let error = beside_others(published).await.expect_err(lie);
+            assert_failed(&error, reason);
+        }
+        let cache = liar("bad-missing", "publish").await;
+        let published = cache.publish(&names, &sample.manifest, Precondition::Any, None);
+        let error = beside_others(published).await.expect_err("a lie");
+        let text = error.to_string();
         assert!(!text.contains(char::is_control), "{text:?}");
     });
 }
