@@ -135,7 +135,10 @@ impl Store {
         let in_address = place.container.map(|container| (source, container));
         let container = given.take("container", Some("BUILDKIT_AZURE_STORAGE_CONTAINER"));
         let container = match container {
-            Some(given) => Some((given.source, given.read(ContainerName::parse)?)),
+            Some(given) => Some((
+                given.source,
+                given.read(|name| ContainerName::parse(unquoted(name)))?,
+            )),
             None => None,
         };
         let mut container = one_of(one_of(container, in_address)?, beside)?;
@@ -218,8 +221,9 @@ fn take_address(sas: &mut Given) -> Result<Option<Given>, Error> {
 }
 
 /// Checks an account's name.
-fn account_name(given: Option<Given>) -> Result<Option<Given>, Error> {
-    if let Some(given) = &given {
+fn account_name(mut given: Option<Given>) -> Result<Option<Given>, Error> {
+    if let Some(given) = &mut given {
+        given.value = unquoted(&given.value).to_owned();
         given.read(check_account)?;
     }
     Ok(given)
