@@ -177,8 +177,8 @@ fn one_of(given: Named, in_address: Named) -> Result<Named, Error> {
         (Some((by, name)), Some((source, other))) if name != other => Err(Error::attribute(
             source,
             format!(
-                "it is the address of the container `{}`, but the container is `{}` by {by}: \
-                 leave one of the two out",
+                "it is the address of the container `{}`, but {by} names `{}`: leave one of the two \
+                 out",
                 other.as_str(),
                 name.as_str(),
             ),
