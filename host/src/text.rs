@@ -107,7 +107,7 @@ impl Scrubber {
                 break;
             }
             let indent = if line.starts_with("  ") { "" } else { "  " };
-            clean.push_str("\n");
+            clean.push('\n');
             clean.push_str(indent);
             clean.push_str(line.trim_end());
         }
