@@ -1,6 +1,6 @@
 //! The address of a storage account, in every form that people give it.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::Ipv4Addr;
 
 use crate::secret::unquoted;
 
@@ -87,8 +87,9 @@ fn host_of(authority: &str) -> &str {
 /// `localhost` or a loopback address. Other names may lead anywhere.
 pub(crate) fn is_loopback(authority: &str) -> bool {
     let host = host_of(authority);
-    let address: Option<IpAddr> = host.trim_matches(['[', ']']).parse().ok();
-    host == "localhost" || address.is_some_and(|address| address.to_canonical().is_loopback())
+    // The parser of IPv6 addresses is not worth its size for one of them.
+    let address: Option<Ipv4Addr> = host.parse().ok();
+    ["localhost", "[::1]"].contains(&host) || address.is_some_and(|address| address.is_loopback())
 }
 
 const NO_PORT: &str = "its port is not a number from 1 to 65535";

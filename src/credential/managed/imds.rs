@@ -73,9 +73,13 @@ impl Managed {
                     "IMDS has no identity: {refusal}"
                 )))
             }
-            // It alone was asked for, or it was found before.
+            // It alone was asked for, or something else answers by now.
             _ if looks(&answer) == Looks::Wrong => {
-                Err(Denied::Failed(Error::Unavailable(self.not_imds(&answer))))
+                let why = self.not_imds(&answer);
+                Err(match self.is_one_of_many {
+                    true => Denied::Unavailable(why),
+                    false => Denied::Failed(Error::Unavailable(why)),
+                })
             }
             _ => Ok(answer),
         }
