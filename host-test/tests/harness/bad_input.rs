@@ -196,7 +196,10 @@ fn a_layer_that_a_manifest_does_not_describe_costs_no_other_layer() {
         let back_door = subject.back_door().expect("a back door");
         let base = Digest::of(&(-1_i64).to_le_bytes());
         back_door.put_layer(&base, "bytes").await.expect("a layer");
-        back_door.put_layer(&blob, "0123456789").await.expect("a layer");
+        back_door
+            .put_layer(&blob, "0123456789")
+            .await
+            .expect("a layer");
         for bad in [
             format!("{bare}}}"),
             format!("{bare},\"annotations\":null}}"),
@@ -208,7 +211,9 @@ fn a_layer_that_a_manifest_does_not_describe_costs_no_other_layer() {
             let manifest = format!(
                 r#"{{"layers":[{good},{bad}],"records":[{{"digest":"sha256:a","layers":[{{"layer":1}}]}}]}}"#
             );
-            let put = back_door.store().put("manifests/app", manifest.into_bytes().into());
+            let put = back_door
+                .store()
+                .put("manifests/app", manifest.into_bytes().into());
             put.await.expect("a manifest");
             let cache = subject.open_to_read(&["app"]).await.expect("open");
             let mut imported = cache.import().await.expect("an import");
