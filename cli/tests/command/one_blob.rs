@@ -90,7 +90,7 @@ fn a_layer_that_the_store_can_neither_use_nor_replace_is_left_out_of_a_push() {
     let left_out = pushed["layers_left_out"].as_u64().expect("a count");
     assert!((1..10).contains(&left_out), "{pushed}");
     assert_eq!(pushed["names"], json!(["app"]));
-    assert_eq!(pushed["layers_stored"], 9);
+    assert_eq!(pushed["layers_stored"].as_u64(), Some(10 - left_out));
     assert_eq!(pushed["requests"], world.store.stats().requests());
     for part in ["BlobImmutableDueToPolicy", "left out"] {
         assert!(warnings(&pushed).contains(part), "{pushed}");
