@@ -285,7 +285,8 @@ fn an_index_that_is_cut_off_is_replaced_by_a_pull_and_refused_by_a_push() {
 fn what_an_empty_result_leaves_is_nothing_to_push() {
     let world = World::new();
     world.push(&buildkit("local-max"), "name=app");
-    let makes: [(&str, fn(&Path)); 5] = [
+    type Make = fn(&Path);
+    let makes: [(&str, Make); 5] = [
         ("nothing", |_| {}),
         ("ingest", |dir| {
             fs::create_dir(dir.join("ingest")).expect("a folder")
