@@ -181,11 +181,11 @@ fn missing(
     mut tell: impl FnMut(Digest, String),
 ) -> Vec<Digest> {
     let mut seen = HashSet::new();
-    let unusable: HashSet<_> = parsed.unusable.iter().map(|layer| layer.index).collect();
+    let mut unusable = parsed.unusable.iter().map(|layer| layer.index).peekable();
     let mut missing = Vec::new();
     for (index, layer) in parsed.manifest.layers.iter().enumerate() {
         let obstacle = match stored.get(&layer.blob) {
-            _ if unusable.contains(&index) => None,
+            _ if unusable.next_if_eq(&index).is_some() => None,
             None => None,
             Some(found) => match found.obstacle(layer.size) {
                 None => continue,
