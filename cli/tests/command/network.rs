@@ -33,7 +33,11 @@ fn targets(proxy: &Proxy) -> Vec<String> {
 
 /// Checks a cache for a pull with these attributes and variables.
 fn check(world: &World, attributes: &str, prepare: impl FnOnce(&mut Command)) -> Ran {
-    let from = format!("type=azblob,container={CONTAINER},max_retries=0,{attributes}");
+    let from = format!("type=azblob,container={CONTAINER},max_retries=0");
+    let from = match attributes {
+        "" => from,
+        attributes => format!("{from},{attributes}"),
+    };
     let mut command = world.command(&["check", "-v", "--from", &from]);
     prepare(&mut command);
     world.run_command(command)
