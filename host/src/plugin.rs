@@ -183,6 +183,7 @@ impl Plugin {
         state.files = Arc::new(LentFiles::decide(&options.grants, &policy, description));
         state.identity = options.identity;
         state.scopes = policy.judge(description).0.scopes;
+        let traffic = state.hooks.traffic();
         let opening = Opening {
             plugin: self.0.name.clone(),
             description: self.0.description.clone(),
@@ -190,8 +191,9 @@ impl Plugin {
             grants: options.grants,
             policy,
         };
-        let instance =
-            Instance::start(self.0.host.engine(), self.0.pre.clone(), state, opening).await?;
+        let started = Instance::start(self.0.host.engine(), self.0.pre.clone(), state, opening);
+        let instance = started.await;
+        let instance = instance.map_err(|error| error.through(traffic.through()))?;
         Ok(Cache::new(instance, scrubber))
     }
 
