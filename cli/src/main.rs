@@ -84,7 +84,9 @@ async fn command(command: &Command, console: &Console) -> Result<()> {
         Command::Check(args) | Command::Login(LoginCommand::Check(args)) => {
             check::run(args, console).await
         }
-        Command::Plugin(PluginCommand::Inspect { file }) => inspect::inspect(file, console).await,
+        Command::Plugin(PluginCommand::Inspect { file, grants }) => {
+            inspect::inspect(file, grants, console).await
+        }
         Command::Plugin(PluginCommand::List(folders)) => inspect::list(folders, console).await,
     }
 }

@@ -186,7 +186,13 @@ impl Cache {
     /// there, on a probe that is taken away again.
     pub async fn check(&self) -> Result<Access, Error> {
         let access = self.call(Job::Check).await?;
-        Ok(Access::from_backend(access, &self.scrubber))
+        let mut access = Access::from_backend(access, &self.scrubber);
+        let through = self.instance.traffic.through();
+        for attempt in &mut access.attempts {
+            let outcome = std::mem::replace(&mut attempt.outcome, Ok(()));
+            attempt.outcome = outcome.map_err(|error| error.through(through));
+        }
+        Ok(access)
     }
 
     /// Lists the manifests of every name.
@@ -271,7 +277,12 @@ impl Cache {
         self.instance
             .call(job)
             .await?
-            .map_err(|error| Error::from_backend(error, &self.scrubber))
+            .map_err(|error| self.error(error))
+    }
+
+    /// What a backend reported, with the proxy that was between.
+    fn error(&self, error: types::Error) -> Error {
+        Error::from_backend(error, &self.scrubber).through(self.instance.traffic.through())
     }
 
     /// The chunks, then how the stream ended. Holds the instance for as long.
@@ -285,7 +296,7 @@ impl Cache {
             match cache.instance.watch_stream(received.chunks.next()).await {
                 Ok(Some(Ok(chunk))) => return Some((Ok(chunk), Some((cache, received)))),
                 Ok(Some(Err(error))) => {
-                    let error = Error::from_backend(error, &cache.scrubber);
+                    let error = cache.error(error);
                     return Some((Err(error), None));
                 }
                 Ok(None) => {}
@@ -294,7 +305,7 @@ impl Cache {
             match cache.instance.watch_stream(received.outcome).await {
                 Ok(Ok(Ok(()))) => None,
                 Ok(Ok(Err(error))) => {
-                    let error = Error::from_backend(error, &cache.scrubber);
+                    let error = cache.error(error);
                     Some((Err(error), None))
                 }
                 Ok(Err(_)) => Some((Err(cache.instance.failed().await), None)),

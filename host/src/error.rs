@@ -40,11 +40,12 @@ pub enum Error {
         /// How it ended.
         reason: String,
     },
-    /// The backend asks for an authority that nobody named.
+    /// The backend asks for an authority that it is not granted.
     #[error(
-        "the plugin {plugin} wants to reach {authority}, which neither its description nor an \
-         attribute or a variable names (for this machine's own addresses one of the latter has to), \
-         or which this host does not allow; it was not opened"
+        "the plugin {plugin} wants to reach {authority}, which it was not granted: neither its \
+         description nor an attribute or a variable that it sees names this server, or the server \
+         is on this machine, on a private network or internal to a cloud, and no attribute names \
+         it as the store's address, or this host allows others only. The cache was not opened"
     )]
     Denied {
         /// The plugin's file.
@@ -130,20 +131,38 @@ fn known_types(known: &[String]) -> String {
 }
 
 impl Error {
-    /// Reads what a backend answered.
+    /// The same, where requests went through a proxy: what answered may have
+    /// been the proxy.
+    pub(crate) fn through(mut self, proxy: Option<&str>) -> Self {
+        if let (
+            Some(proxy),
+            Self::Unauthenticated(text)
+            | Self::Forbidden(text)
+            | Self::Unavailable(text)
+            | Self::Corrupt(text)
+            | Self::Other(text),
+        ) = (proxy, &mut self)
+            && !text.contains(proxy)
+        {
+            text.push_str(&format!("; requests go through {proxy}"));
+        }
+        self
+    }
+
+    /// Reads what a backend answered. Its text may have several lines.
     pub(crate) fn from_backend(error: types::Error, scrub: &Scrubber) -> Self {
         use types::Error as Wit;
         match error {
             Wit::InvalidAttribute(error) => Self::InvalidAttribute {
                 name: scrub.clean(&error.name),
-                reason: scrub.clean(&error.reason),
+                reason: scrub.clean_lines(&error.reason),
             },
-            Wit::Unauthenticated(text) => Self::Unauthenticated(scrub.clean(&text)),
-            Wit::Forbidden(text) => Self::Forbidden(scrub.clean(&text)),
-            Wit::Unavailable(text) => Self::Unavailable(scrub.clean(&text)),
-            Wit::Corrupt(text) => Self::Corrupt(scrub.clean(&text)),
-            Wit::Content(text) => Self::Content(scrub.clean(&text)),
-            Wit::Other(text) => Self::Other(scrub.clean(&text)),
+            Wit::Unauthenticated(text) => Self::Unauthenticated(scrub.clean_lines(&text)),
+            Wit::Forbidden(text) => Self::Forbidden(scrub.clean_lines(&text)),
+            Wit::Unavailable(text) => Self::Unavailable(scrub.clean_lines(&text)),
+            Wit::Corrupt(text) => Self::Corrupt(scrub.clean_lines(&text)),
+            Wit::Content(text) => Self::Content(scrub.clean_lines(&text)),
+            Wit::Other(text) => Self::Other(scrub.clean_lines(&text)),
         }
     }
 

@@ -24,13 +24,12 @@ use crate::bindings::exports::build_cache::plugin::{backend, inventory};
 use crate::bindings::{CacheBackend, CacheBackendPre};
 use crate::http::Traffic;
 use crate::limits;
-use crate::link_local;
 use crate::listener::Listener;
-use crate::reach::Reach;
+use crate::reach::{Given, Reach};
 use crate::receive::{self, Received};
 use crate::state::State;
 use crate::text::Scrubber;
-use crate::{Description, Error, Grants};
+use crate::{Description, Error, Grants, Policy};
 
 /// What a call answers.
 pub(crate) type Answer<T> = Result<T, types::Error>;
@@ -80,6 +79,7 @@ pub(crate) struct Opening {
     pub(crate) description: Description,
     pub(crate) attributes: Vec<(String, String)>,
     pub(crate) grants: Grants,
+    pub(crate) policy: Policy,
 }
 
 /// A handle to a running instance. Dropping it ends the instance.
@@ -280,27 +280,19 @@ impl Driver {
                 return Ok(Err(Error::from_backend(error, scrubber)));
             }
         };
-        let denied = link_local::denied(
-            &asked,
-            &opening.grants.authorities,
-            &opening.description,
-            &opening.grants.variables,
+        let attributes = opening.attributes.iter();
+        let given = Given::new(
+            attributes.map(|(name, value)| (name.as_str(), value.as_str())),
+            opening.grants.variables.iter(),
+            &opening.policy,
         );
-        if let Some(authority) = denied {
-            return Ok(Err(Error::Denied {
-                plugin: opening.plugin.clone(),
-                authority: authority.to_owned(),
-            }));
-        }
-        let attributes = opening.attributes.iter().map(|(_, value)| value.as_str());
-        let variables = opening.grants.variables.iter().map(|(_, value)| value);
-        let given: Vec<_> = attributes.chain(variables).collect();
         let reach = Reach::decide(
             &opening.grants.authorities,
             &opening.plugin,
             &asked,
             &opening.description,
             &given,
+            &opening.policy,
         );
         match reach {
             Ok(reach) => {

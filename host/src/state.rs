@@ -39,6 +39,8 @@ pub(crate) struct State {
     pub(crate) scrubber: Arc<Scrubber>,
     pub(crate) files: Arc<LentFiles>,
     pub(crate) identity: Option<Arc<dyn Identity>>,
+    /// What the identity may be asked for.
+    pub(crate) scopes: Vec<String>,
 }
 
 impl State {
@@ -78,6 +80,7 @@ impl State {
             scrubber,
             files: Arc::default(),
             identity: None,
+            scopes: Vec::new(),
         }
     }
 }

@@ -13,6 +13,8 @@ const REDACTED: &str = "[redacted]";
 
 /// The most characters of one text that are shown.
 const LONGEST: usize = 4096;
+/// The most lines of one text that are shown.
+const MOST_LINES: usize = 40;
 /// The most of a text that is looked at, in bytes.
 const LONGEST_READ: usize = 128 << 10;
 /// Longer than any secret, in bytes, each of them percent-encoded: what is
@@ -127,6 +129,38 @@ impl Scrubber {
             });
         }
         if was_cut || text.chars().nth(LONGEST).is_some() {
+            clean.push('…');
+        }
+        clean
+    }
+
+    /// The text as [`Self::clean`] makes it, but with its lines: each after the
+    /// first is indented, so that none can be taken for a line of ours, nor for
+    /// a command to a CI system, which some take off white space to find.
+    pub(crate) fn clean_lines(&self, text: &str) -> String {
+        // Before it is divided, as a secret may have several lines.
+        let (text, was_cut) = self.redact(text);
+        let mut lines = text.lines().map(|line| {
+            let line = Self::default().clean(line);
+            // A mark of a command at the start of a line is taken apart.
+            match line.trim_start().starts_with("::") {
+                true => line.replacen("::", ": :", 1),
+                false => line,
+            }
+        });
+        let mut clean = lines.next().unwrap_or_default();
+        let mut was_cut = was_cut || text.lines().nth(MOST_LINES).is_some();
+        for line in lines.take(MOST_LINES - 1) {
+            if clean.len() + line.len() > LONGEST {
+                was_cut = true;
+                break;
+            }
+            let indent = if line.starts_with("  ") { "" } else { "  " };
+            clean.push('\n');
+            clean.push_str(indent);
+            clean.push_str(line.trim_end());
+        }
+        if was_cut && !clean.ends_with('…') {
             clean.push('…');
         }
         clean
@@ -286,6 +320,41 @@ mod tests {
             assert!(!scrub.clean(text).contains("##"), "{text}");
         }
         assert_eq!(scrub.clean("x\n::error::y"), "x ::error::y");
+    }
+
+    #[test]
+    fn an_error_keeps_its_lines_and_none_of_them_can_be_taken_for_another_text() {
+        let scrub = Scrubber::new(["-----BEGIN KEY-----\nMIIEvQIBADAN\n-----END".into()]);
+        for (text, shown) in [
+            ("one\n  two\nthree", "one\n  two\n  three"),
+            ("one\r\ntwo\r", "one\n  two\u{fffd}"),
+            ("one\n\ntwo\n", "one\n\n  two"),
+            ("\nerror: forged", "\n  error: forged"),
+            (
+                "a\n::error::b\n  ::warning ::c",
+                "a\n  : :error::b\n  : :warning ::c",
+            ),
+            ("a\n##vso[x]", "a\n  # #vso[x]"),
+            ("a\n\u{1b}[1A", "a\n  \u{fffd}[1A"),
+            (
+                "key -----BEGIN KEY-----\nMIIEvQIBADAN\n-----END\nx",
+                "key [redacted]\n  x",
+            ),
+        ] {
+            let clean = scrub.clean_lines(text);
+            let no_trailing = |text: &str| {
+                text.lines()
+                    .map(str::trim_end)
+                    .collect::<Vec<_>>()
+                    .join("\n")
+            };
+            assert_eq!(no_trailing(&clean), shown, "{text:?}");
+        }
+        let flood = scrub.clean_lines(&"x\n".repeat(1000));
+        assert_eq!(flood.lines().count(), MOST_LINES);
+        assert!(flood.ends_with('…'), "{flood}");
+        let flood = scrub.clean_lines(&format!("{0}\n{0}", "x".repeat(LONGEST)));
+        assert!(flood.len() < LONGEST + 10 && flood.ends_with('…'));
     }
 
     #[test]

@@ -5,6 +5,8 @@ use quick_xml::XmlVersion;
 use quick_xml::events::Event;
 use quick_xml::reader::Reader;
 
+use super::properties::State;
+
 /// A blob in a listing.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Listed {
@@ -15,6 +17,7 @@ pub(crate) struct Listed {
     pub(crate) modified: u64,
     /// In quotes, as conditions take it.
     pub(crate) etag: String,
+    pub(crate) state: State,
 }
 
 /// A part of a listing.
@@ -29,7 +32,6 @@ pub(crate) struct Listing {
 pub(super) fn listing(xml: &[u8]) -> Result<Listing, String> {
     let mut listing = Listing::default();
     let mut blob = Listed::default();
-    let mut wrong = None;
     let mut is_listing = false;
     walk(xml, |path, is_encoded, text| match path {
         ["EnumerationResults"] => is_listing = true,
@@ -48,40 +50,76 @@ pub(super) fn listing(xml: &[u8]) -> Result<Listing, String> {
         ["EnumerationResults", "Blobs", "Blob", "Properties", name] => match *name {
             "Content-Length" => match text.parse() {
                 Ok(size) => blob.size = size,
-                Err(_) => wrong = Some("it holds a size that is no number"),
+                Err(_) => blob.state = unlisted("its size is not a number"),
             },
             "Last-Modified" => {
                 let time = httpdate::parse_http_date(text).ok();
                 match time.and_then(|time| time.duration_since(std::time::UNIX_EPOCH).ok()) {
                     Some(time) => blob.modified = time.as_secs(),
-                    None => wrong = Some("it holds a date that is none"),
+                    None => blob.state = unlisted("the date of its last change is not a date"),
                 }
             }
             "Etag" => blob.etag = format!("\"{}\"", text.trim_matches('"')),
-            _ => {}
+            name => blob.state.hear(name, text),
         },
+        ["EnumerationResults", "Blobs", "Blob", "Metadata", name] => blob.state.hear(name, text),
         _ => {}
     })?;
-    match wrong {
-        Some(wrong) => Err(wrong.to_owned()),
-        None if !is_listing => Err("it is no listing".to_owned()),
-        None => Ok(listing),
+    match is_listing {
+        true => Ok(listing),
+        false => Err("it is no listing".to_owned()),
     }
 }
 
-/// Reads an error's code and message; empty where the body is no such thing.
-pub(super) fn error(xml: &[u8]) -> (String, String) {
-    let (mut code, mut message) = (String::new(), String::new());
+/// The state of a blob whose entry in a listing is damaged: it costs no other.
+fn unlisted(why: &str) -> State {
+    State::Refused(format!("in the listing, {why}"))
+}
+
+/// What an error's body says.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(super) struct Told {
+    pub(super) code: String,
+    /// Azure's own words.
+    pub(super) message: String,
+    /// What it says beside: names such as `HeaderName`, and their values.
+    pub(super) details: Vec<(String, String)>,
+}
+
+/// How much of a detail is kept, in bytes: the text that a signature covers has
+/// some hundreds.
+const LONGEST_DETAIL: usize = 1500;
+
+/// How many details are kept; Azure gives up to four.
+const MOST_DETAILS: usize = 8;
+
+/// Reads an error; empty where the body is no such thing.
+pub(super) fn error(xml: &[u8]) -> Told {
+    let mut told = Told::default();
     let read = walk(xml, |path, _, text| match path {
-        ["Error", "Code"] => code = text.to_owned(),
-        // The lines that follow repeat the request id and the time.
-        ["Error", "Message"] => message = text.lines().next().unwrap_or("").trim().to_owned(),
+        ["Error", "Code"] => told.code = text.trim().to_owned(),
+        ["Error", "Message"] => told.message = own_words(text),
+        ["Error", name] if told.details.len() < MOST_DETAILS => {
+            let text = own_words(text);
+            if !text.is_empty() {
+                let text = text[..text.floor_char_boundary(LONGEST_DETAIL)].to_owned();
+                told.details.push(((*name).to_owned(), text));
+            }
+        }
         _ => {}
     });
     match read {
-        Ok(()) => (code, message),
-        Err(_) => Default::default(),
+        Ok(()) => told,
+        Err(_) => Told::default(),
     }
+}
+
+/// A text without the lines that repeat the request's id and time.
+fn own_words(text: &str) -> String {
+    let lines = text.lines().map(str::trim_end);
+    let is_own = |line: &&str| !line.starts_with("RequestId:") && !line.starts_with("Time:");
+    let lines: Vec<&str> = lines.filter(is_own).collect();
+    lines.join("\n").trim().to_owned()
 }
 
 /// The body of Put Block List: these uncommitted blocks, in this order.

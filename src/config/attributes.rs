@@ -32,8 +32,8 @@ const fn plain(
 pub(crate) const ATTRIBUTES: &[Attribute] = &[
     plain(
         "account_url",
-        "Address of the storage account, such as https://ACCOUNT.blob.core.windows.net, which \
-         connection_string tells as well",
+        "Address of the storage account, such as https://ACCOUNT.blob.core.windows.net, or of the \
+         container in it; connection_string names it too",
         None,
     ),
     plain(
@@ -131,15 +131,15 @@ pub(super) struct Given {
 }
 
 impl Given {
-    /// The error that this value does not do.
+    /// The error that this value is not acceptable.
     pub(super) fn wrong(&self, reason: impl Into<String>) -> Error {
         Error::attribute(self.source, reason)
     }
 
-    /// What the value says to `parse`, or the error that it does not do.
-    pub(super) fn read<T>(
+    /// What `parse` reads in the value, or the error that it is not acceptable.
+    pub(super) fn read<T, R: Into<String>>(
         &self,
-        parse: impl FnOnce(&str) -> Result<T, &'static str>,
+        parse: impl FnOnce(&str) -> Result<T, R>,
     ) -> Result<T, Error> {
         parse(&self.value).map_err(|reason| self.wrong(reason))
     }
@@ -158,10 +158,13 @@ impl Attributes {
     ) -> Result<Self, Error> {
         for (name, _) in &attributes {
             if !ATTRIBUTES.iter().any(|known| known.name == name) {
-                let nearest = nearest(name);
+                let hint = match nearest(name) {
+                    Some(nearest) => format!("; the nearest is `{nearest}`"),
+                    None => String::new(),
+                };
                 return Err(Error::attribute(
                     name,
-                    format!("azblob has no such attribute; the nearest is `{nearest}`"),
+                    format!("azblob has no such attribute{hint}"),
                 ));
             }
         }
@@ -232,12 +235,29 @@ fn take_value<'a>(
         })
 }
 
-/// The known attribute that takes the fewest edits to get to.
-fn nearest(name: &str) -> &'static str {
-    let known = ATTRIBUTES.iter().map(|attribute| attribute.name);
-    known
-        .min_by_key(|known| distance(name, known))
-        .unwrap_or("")
+/// The attributes that BuildKit's tools read before a cache backend sees the
+/// rest: a name that was misspelt may have been meant for them.
+const OF_THE_HOST: [&str; 3] = ["type", "mode", "ignore-error"];
+
+/// The known attribute that needs the fewest edits to get to. None where all
+/// differ in more than half of their characters: such a name was not misspelt.
+fn nearest(name: &str) -> Option<&'static str> {
+    let ours = ATTRIBUTES.iter().map(|attribute| attribute.name);
+    let known = ours.chain(OF_THE_HOST);
+    let (edits, known) = known
+        .map(|known| (distance(name, known), known))
+        .min_by_key(|(edits, _)| *edits)?;
+    (edits * 2 <= name.chars().count().max(known.len())).then_some(known)
+}
+
+/// Reads a boolean in the forms that Go's `strconv.ParseBool` accepts, as
+/// BuildKit and its tools do.
+pub(crate) fn boolean(text: &str) -> Option<bool> {
+    match text.trim() {
+        "1" | "t" | "T" | "true" | "TRUE" | "True" => Some(true),
+        "0" | "f" | "F" | "false" | "FALSE" | "False" => Some(false),
+        _ => None,
+    }
 }
 
 /// The Levenshtein distance between two names; `-` and `_` count as one.

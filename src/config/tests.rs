@@ -1,8 +1,10 @@
 //! Attributes and variables, in BuildKit's meaning and beyond it.
 
+mod stores;
+
 use std::time::Duration;
 
-use super::{AccountUrl, Config, ContainerName, Tuning};
+use super::{AccountUrl, Config, ContainerName, Place, Tuning};
 use crate::credential::{Access, Credential};
 use crate::error::Error;
 
@@ -186,7 +188,8 @@ fn an_account_url_is_taken_in_every_form_that_people_give() {
             (https, authority, path),
             "{text}"
         );
-        assert_eq!(url.account().as_deref(), account, "{text}");
+        let place = Place::find(url, &[]).unwrap();
+        assert_eq!(place.account.as_deref(), account, "{text}");
     }
 }
 
@@ -301,6 +304,55 @@ fn an_unknown_attribute_is_told_its_nearest_neighbour() {
             "{given}: {reason}"
         );
     }
+}
+
+#[test]
+fn a_name_that_is_like_none_gets_no_hint_and_the_hosts_own_are_known() {
+    for name in ["foo", "url", "s3_bucket", ""] {
+        let (_, reason) = refused(&[URL, (name, "x")], &[]);
+        assert_eq!(reason, "azblob has no such attribute", "{name}");
+    }
+    for (name, nearest) in [
+        ("mdoe", "mode"),
+        ("ignore_error", "ignore-error"),
+        ("typ", "type"),
+    ] {
+        let (_, reason) = refused(&[URL, (name, "x")], &[]);
+        assert!(reason.ends_with(&format!("`{nearest}`")), "{reason}");
+    }
+}
+
+#[test]
+fn booleans_have_gos_forms() {
+    let key = [("secret_access_key", "a2V5")];
+    for yes in ["1", "t", "T", "true", "TRUE", "True"] {
+        let config = parse(&[URL, ("anonymous", yes)], &[]).unwrap();
+        assert!(matches!(*config.access, Access::Anonymous), "{yes}");
+    }
+    for no in ["0", "f", "F", "false", "FALSE", "False", ""] {
+        let config = parse(&[URL, ("anonymous", no), key[0]], &[]).unwrap();
+        assert!(matches!(*config.access, Access::SharedKey { .. }), "{no}");
+    }
+    for neither in ["yes", "tRUE", "2"] {
+        assert_eq!(refused(&[URL, ("anonymous", neither)], &[]).0, "anonymous");
+    }
+    let application = [
+        ("AZURE_TENANT_ID", "t"),
+        ("AZURE_CLIENT_ID", "c"),
+        ("AZURE_CLIENT_CERTIFICATE_PATH", "/c.pem"),
+    ];
+    let with = |value| {
+        [
+            &application[..],
+            &[("AZURE_CLIENT_SEND_CERTIFICATE_CHAIN", value)],
+        ]
+        .concat()
+    };
+    for value in ["1", "T", "True", "tRuE", "0", "False", ""] {
+        parse(&[URL], &with(value)).unwrap();
+    }
+    let (name, _) = refused(&[URL], &with("yes"));
+    assert_eq!(name, "AZURE_CLIENT_SEND_CERTIFICATE_CHAIN");
 }
 
 #[test]

@@ -2,7 +2,10 @@
 //! and a store that checks signatures.
 
 mod check;
+mod granting;
 mod misuse;
+mod network;
+mod one_blob;
 mod plugins;
 mod pull;
 mod push;

@@ -52,11 +52,14 @@ impl Orders {
         order.map_or("", |(_, deed)| self.get(deed))
     }
 
-    /// The words of an attribute, with `{port}` as the attribute `port` has it:
-    /// so the user can give a server without naming it.
+    /// The words of an attribute, with `{port}` as the attribute `port` has it,
+    /// and `{dot}` likewise: so the user can give a server without naming it.
     fn words(&self, name: &str) -> impl Iterator<Item = String> {
         let words = self.get(name).split_whitespace();
-        words.map(|word| word.replace("{port}", self.get("port")))
+        words.map(|word| {
+            let word = word.replace("{port}", self.get("port"));
+            word.replace("{dot}", self.get("dot"))
+        })
     }
 }
 

@@ -3,6 +3,7 @@
 
 mod azurite_credentials;
 mod bad_input;
+mod checks;
 mod conformance;
 mod credentials_leaks;
 mod credentials_program;
@@ -16,6 +17,7 @@ mod leftovers;
 mod lifecycle;
 mod limits;
 mod memory;
+mod one_blob;
 mod patience;
 mod refused_components;
 mod requests;

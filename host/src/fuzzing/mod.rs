@@ -120,7 +120,14 @@ pub fn shown_text(data: &[u8]) {
         return;
     };
     let (secrets, said) = text.split_once("\n\n").unwrap_or(("", text));
-    let shown = Scrubber::new(secrets.lines().map(str::to_owned)).clean(said);
+    let scrubber = Scrubber::new(secrets.lines().map(str::to_owned));
+    let (shown, lines) = (scrubber.clean(said), scrubber.clean_lines(said));
+    for (number, line) in lines.split('\n').enumerate() {
+        assert!(number == 0 || line.starts_with("  "), "{lines:?}");
+        let obeyed = line.contains(char::is_control) || line.contains("##");
+        let is_command = number > 0 && line.trim_start().starts_with("::");
+        assert!(!obeyed && !is_command, "{lines:?}");
+    }
     // At the most each character is one that gets a space before it.
     assert!(shown.chars().count() <= 2 * 4096 + 1);
     assert!(
@@ -134,7 +141,9 @@ pub fn shown_text(data: &[u8]) {
         secret.len() >= 6 && secret.bytes().all(plain) && !"redacted".contains(*secret)
     };
     for secret in secrets.lines().filter(is_plain) {
-        assert!(!shown.contains(secret), "{secret}: {shown}");
+        for shown in [&shown, &lines] {
+            assert!(!shown.contains(secret), "{secret}: {shown}");
+        }
     }
 }
 
