@@ -155,7 +155,8 @@ impl Threads {
     /// One that works, one that counts the time of plugins, and for work that
     /// blocks the two of a large layer and four more.
     const NEEDED: usize = 8;
-    /// From here on there is one for everything that is done at once.
+    /// With so many beside those that work, there is one for everything that is
+    /// done at once.
     const ENOUGH: usize = 128;
     /// What the program has beside the stacks and heaps of its threads, and
     /// what each of those reserves, in bytes of address space: a stack of 2 MiB
@@ -175,7 +176,7 @@ impl Threads {
         let processors = thread::available_parallelism().map_or(2, usize::from);
         let fitting = within_address_space(address_space());
         let wanted = match may_be_short(fitting) {
-            true => Self::ENOUGH.min(fitting),
+            true => (Self::ENOUGH + processors).min(fitting),
             // Costs next to nothing, and tells where there are none at all.
             false => Self::NEEDED,
         };
@@ -193,7 +194,7 @@ impl Threads {
 
     /// How to share out so many threads.
     fn shared_out(threads: usize, processors: usize) -> Self {
-        if threads >= Self::ENOUGH {
+        if threads >= Self::ENOUGH + processors {
             return Self {
                 workers: processors,
                 blocking: Self::MOST_BLOCKING,
