@@ -72,11 +72,14 @@ impl Command {
 
 const ATTRIBUTES_HELP: &str = "\
 Attributes are written as for docker buildx: `type=NAME,key=value,...`, with
-quotes around a field that holds a comma. `type` picks the plugin, and
-`build-cache plugin inspect FILE.wasm` lists what else it takes, and which
-environment variables it reads. An attribute that is a secret may come from a
-file: `ATTRIBUTE_file=PATH` in place of `ATTRIBUTE=VALUE`. Prefer that, or a
-variable: everybody on the machine can read a command line.";
+quotes around a field that holds a comma, and each of them once. `type` picks
+the plugin, and `build-cache plugin inspect FILE.wasm` lists what else it takes,
+and which environment variables it reads. An attribute that is a secret may come
+from a file: `ATTRIBUTE_file=PATH` in place of `ATTRIBUTE=VALUE`. Prefer that, or
+a variable: everybody on the machine can read a command line.
+
+A name that comes from outside, such as a branch's, belongs in `--name`: in the
+attributes, a comma in it would begin another attribute, and a `;` another name.";
 
 const PLACES_HELP: &str = "\
 A plugin is the first TYPE.wasm in the folder of `--plugin-dir`, in that of
@@ -93,6 +96,10 @@ pub struct PushArgs {
     /// The store, and the cache in it
     #[arg(long, value_name = "ATTRIBUTES")]
     pub to: String,
+    /// A name of the cache, exactly as it is: for one that comes from outside,
+    /// such as a branch's. Repeat it for several. In place of the attribute `name`
+    #[arg(long, value_name = "NAME")]
+    pub name: Vec<String>,
     /// Which cache in the directory [default: latest, or the only one]
     #[arg(long)]
     pub tag: Option<String>,
@@ -116,6 +123,10 @@ pub struct PullArgs {
     /// The store, and the cache in it
     #[arg(long, value_name = "ATTRIBUTES")]
     pub from: String,
+    /// A name of the cache, exactly as it is: for one that comes from outside,
+    /// such as a branch's. Repeat it for several. In place of the attribute `name`
+    #[arg(long, value_name = "NAME")]
+    pub name: Vec<String>,
     /// The tag that the first cache gets in the directory
     #[arg(long, value_parser = NonEmptyStringValueParser::new(), default_value = build_cache_host::oci_layout::DEFAULT_TAG)]
     pub tag: String,
@@ -153,6 +164,10 @@ pub struct CheckArgs {
     /// The same, to pull from
     #[arg(long, value_name = "ATTRIBUTES")]
     pub from: Option<String>,
+    /// A name of the cache, exactly as it is: for one that comes from outside,
+    /// such as a branch's. Repeat it for several. In place of the attribute `name`
+    #[arg(long, value_name = "NAME")]
+    pub name: Vec<String>,
     #[command(flatten)]
     pub plugin: PluginArgs,
     #[command(flatten)]

@@ -2,15 +2,15 @@
 
 use std::sync::Arc;
 
-use anyhow::{Context, Result};
-use build_cache_host::{Access, CacheSpec};
+use anyhow::Result;
+use build_cache_host::Access;
 use serde::Serialize;
 
 use crate::args::CheckArgs;
 use crate::console::Console;
 use crate::failure::{Answered, Misuse};
 use crate::progress::Progress;
-use crate::session;
+use crate::{session, spec};
 
 /// What a credential is meant to do.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -65,11 +65,11 @@ pub async fn run(args: &CheckArgs, console: &Console) -> Result<()> {
         (None, Some(from)) => (from, "--from", Purpose::Pull),
         (None, None) => return Err(Misuse("give --to or --from".to_owned()).into()),
     };
-    let spec: CacheSpec = attributes.parse().context(option)?;
+    let spec = spec::read(option, attributes, &args.name)?;
     let plugin = session::load(&spec, &args.plugin, &args.network).await?;
     let progress = Progress::new(console, "checking", "checked");
     let on_event = Arc::new(move |event| progress.on_event(&event));
-    let cache = session::open(&plugin, &spec, None, on_event).await?;
+    let cache = session::open(&plugin, &spec, None, on_event, console).await?;
     let checked = Checked::new(spec.r#type, &cache.check().await?, purpose);
     if checked.sufficient {
         console.summary(&checked.text(console.is_verbose()), &checked)

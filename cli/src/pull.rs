@@ -1,10 +1,9 @@
 //! `build-cache pull`: from a store to a directory.
 
 use std::collections::{HashMap, HashSet};
-use std::fmt;
 use std::sync::Arc;
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Result, anyhow};
 use build_cache_host::oci_layout::{Check, LayoutWriter};
 use build_cache_host::{
     CacheSpec, Description, Digest, Error, Fetch, FetchOptions, Imported, Layer, Manifest,
@@ -16,8 +15,11 @@ use serde::Serialize;
 use crate::args::PullArgs;
 use crate::console::{Console, number, seconds};
 use crate::progress::Progress;
-use crate::session;
+use crate::{session, spec};
 use crate::tally::blobs;
+
+/// What a failure comes to.
+const FAILED: &str = "the cache was not pulled";
 
 /// Why a part that is missing fails the pull.
 const STRICT: &str = "the cache is not whole, and --strict asks for all of it";
@@ -59,10 +61,13 @@ struct Found {
 /// Pulls, reports, and turns a failure into a warning where the user asked
 /// for that.
 pub async fn run(args: &PullArgs, console: &Console) -> Result<()> {
-    let spec: CacheSpec = args.from.parse().context("--from")?;
+    let spec = match spec::read("--from", &args.from, &args.name) {
+        Err(error) if spec::ignores(&args.from, &error) => return console.ignored(FAILED, &error),
+        spec => spec?,
+    };
     match pull(args, &spec, console).await {
-        Ok(pulled) => console.summary(&pulled.to_string(), &pulled),
-        Err(error) if spec.ignore_error => console.ignored("the cache was not pulled", &error),
+        Ok(pulled) => console.summary(&pulled.text(console), &pulled),
+        Err(error) if spec.ignore_error => console.ignored(FAILED, &error),
         Err(error) => Err(error),
     }
 }
@@ -74,7 +79,7 @@ async fn pull(args: &PullArgs, spec: &CacheSpec, console: &Console) -> Result<Pu
         let progress = Arc::clone(&progress);
         Arc::new(move |event| progress.on_event(&event))
     };
-    let cache = session::open(&plugin, spec, None, on_event).await?;
+    let cache = session::open(&plugin, spec, None, on_event, console).await?;
     let imported = cache.import().await?;
     say_what_is_not_there(spec, plugin.description(), &imported, console);
     let mut lost = HashSet::new();
@@ -113,7 +118,7 @@ async fn pull(args: &PullArgs, spec: &CacheSpec, console: &Console) -> Result<Pu
         if tags.is_empty() {
             console.warn(&format!(
                 "the cache `{}` has no tag of its own, as the tag is that of the first cache",
-                found.name
+                console.name(&found.name)
             ));
             continue;
         }
@@ -145,34 +150,24 @@ async fn pull(args: &PullArgs, spec: &CacheSpec, console: &Console) -> Result<Pu
     })
 }
 
-/// Says which of the names that were asked for the store does not have. A
-/// backend whose caches have names takes them as BuildKit does: in the
-/// attribute `name`, separated by `;`.
+/// Says which of the names that were asked for the store does not have.
 fn say_what_is_not_there(
     spec: &CacheSpec,
     description: &Description,
     imported: &[Imported],
     console: &Console,
 ) {
-    let given = spec.attributes.iter().find(|(name, _)| name == "name");
-    let default = description
-        .attributes
-        .iter()
-        .find(|attribute| attribute.name == "name");
-    let names = match given {
-        Some((_, names)) => Some(names.as_str()),
-        None => default.and_then(|attribute| attribute.default.as_deref()),
-    };
-    let Some(names) = names else {
+    let Some(names) = spec::names(spec, description) else {
         if imported.is_empty() {
             console.note("the store has no such cache: it is taken for an empty one");
         }
         return;
     };
-    for name in names.split(';').filter(|name| !name.is_empty()) {
+    for name in names {
         if !imported.iter().any(|imported| imported.name == name) {
             console.note(&format!(
-                "the store has no cache `{name}`: it is taken for an empty one"
+                "the store has no cache `{}`: it is taken for an empty one",
+                console.name(&name)
             ));
         }
     }
@@ -201,6 +196,7 @@ fn usable(
             Ok(Some(manifest)) => found.push(Found { name, manifest }),
             Ok(None) => {}
             Err(error) => {
+                let name = console.name(&name);
                 unusable.push(error.context(format!("the cache `{name}` cannot be used")))
             }
         }
@@ -229,8 +225,9 @@ fn without(
     let pruned = manifest.without_layers(missing)?;
     if !pruned.layers.is_empty() {
         console.warn(&format!(
-            "the store has lost layers of `{name}`: {} of {} and {} are left out, and a build will \
+            "the store has lost layers of `{}`: {} of {} and {} are left out, and a build will \
              make them again",
+            console.name(name),
             pruned.layers.len(),
             number(manifest.layers.len(), "layer"),
             number(pruned.records, "result"),
@@ -327,30 +324,28 @@ fn tags(first_tag: &str, name: &str, is_first: bool) -> Vec<String> {
     first.into_iter().chain(own).collect()
 }
 
-impl fmt::Display for Pulled {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl Pulled {
+    /// In words.
+    fn text(&self, console: &Console) -> String {
+        let mut text = String::new();
         for cache in &self.caches {
             let (layers, bytes) = (number(cache.layers, "layer"), DecimalBytes(cache.bytes));
-            writeln!(
-                f,
-                "{}: {layers}, {bytes}, tagged {}",
-                cache.name,
-                cache.tags.join(", ")
-            )?;
+            let (name, tags) = (console.name(&cache.name), console.names(&cache.tags));
+            text.push_str(&format!("{name}: {layers}, {bytes}, tagged {tags}\n"));
         }
         let directory = &self.directory;
-        match self.caches.first() {
-            None => write!(f, "nothing was pulled into {directory}")?,
-            Some(_) => write!(
-                f,
+        text.push_str(&match self.caches.first() {
+            None => format!("nothing was pulled into {directory}"),
+            Some(_) => format!(
                 "pulled into {directory}: fetched {} ({}), {} there before",
                 number(self.layers_fetched, "layer"),
                 DecimalBytes(self.bytes_fetched),
                 self.layers_reused,
-            )?,
-        }
+            ),
+        });
         let requests = number(self.requests as usize, "request");
-        write!(f, "; {requests}, {}", seconds(self.seconds))
+        text.push_str(&format!("; {requests}, {}", seconds(self.seconds)));
+        text
     }
 }
 

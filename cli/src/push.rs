@@ -1,10 +1,9 @@
 //! `build-cache push`: from a directory to a store.
 
-use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use anyhow::{Context, Result, anyhow};
-use build_cache_host::oci_layout::{Layout, VerifiedContent};
+use anyhow::{Result, anyhow};
+use build_cache_host::oci_layout::{self, Layout, VerifiedContent};
 use build_cache_host::{CacheSpec, Content, Event, ExportSummary, Manifest, Mode};
 use indicatif::DecimalBytes;
 use serde::Serialize;
@@ -12,8 +11,11 @@ use serde::Serialize;
 use crate::args::PushArgs;
 use crate::console::{Console, number, seconds};
 use crate::progress::Progress;
-use crate::session;
+use crate::{session, spec};
 use crate::tally::blobs;
+
+/// What a failure comes to.
+const FAILED: &str = "the cache was not pushed";
 
 /// What a push did.
 #[derive(Serialize)]
@@ -32,10 +34,13 @@ struct Pushed {
 /// Pushes, reports, and turns a failure into a warning where the user asked
 /// for that.
 pub async fn run(args: &PushArgs, console: &Console) -> Result<()> {
-    let spec: CacheSpec = args.to.parse().context("--to")?;
+    let spec = match spec::read("--to", &args.to, &args.name) {
+        Err(error) if spec::ignores(&args.to, &error) => return console.ignored(FAILED, &error),
+        spec => spec?,
+    };
     match push(args, &spec, console).await {
-        Ok(pushed) => console.summary(&pushed.to_string(), &pushed),
-        Err(error) if spec.ignore_error => console.ignored("the cache was not pushed", &error),
+        Ok(pushed) => console.summary(&pushed.text(console), &pushed),
+        Err(error) if spec.ignore_error => console.ignored(FAILED, &error),
         Err(error) => Err(error),
     }
 }
@@ -45,6 +50,9 @@ async fn push(args: &PushArgs, spec: &CacheSpec, console: &Console) -> Result<Pu
     let manifest = layout.read(args.tag.as_deref()).await?;
     let manifest = select(manifest, spec.mode)?;
     layout.check(&manifest).await?;
+    oci_layout::warnings(&manifest)?
+        .iter()
+        .for_each(|warning| console.warn(&warning.to_string()));
     let (layers, bytes) = blobs(&manifest);
     let count = layers.len();
 
@@ -67,7 +75,7 @@ async fn push(args: &PushArgs, spec: &CacheSpec, console: &Console) -> Result<Pu
     let content = Arc::new(VerifiedContent::new(layout, &manifest));
     let lent: Arc<dyn Content> = Arc::clone(&content) as _;
     let exported = async {
-        let cache = session::open(&plugin, spec, Some(lent), Arc::new(on_event)).await?;
+        let cache = session::open(&plugin, spec, Some(lent), Arc::new(on_event), console).await?;
         let (layers, r#type) = (number(count, "layer"), &spec.r#type);
         let (dir, total) = (args.dir.display(), DecimalBytes(bytes));
         console.note(&format!("pushing {dir} to {type}: {layers}, {total}"));
@@ -80,7 +88,9 @@ async fn push(args: &PushArgs, spec: &CacheSpec, console: &Console) -> Result<Pu
         Some(damage) => anyhow!("{damage}; nothing was stored under its name"),
         None => error,
     })?;
-    let names = names.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    // What was heard is for showing; what was asked for is exact.
+    let heard = || names.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    let names = spec::names(spec, plugin.description()).unwrap_or_else(heard);
     Ok(Pushed {
         directory: args.dir.display().to_string(),
         r#type: spec.r#type.clone(),
@@ -101,8 +111,9 @@ fn select(manifest: Manifest, mode: Option<Mode>) -> Result<Manifest> {
     }
 }
 
-impl fmt::Display for Pushed {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl Pushed {
+    /// In words.
+    fn text(&self, console: &Console) -> String {
         let Self {
             directory,
             names,
@@ -112,12 +123,11 @@ impl fmt::Display for Pushed {
             seconds,
             ..
         } = self;
-        write!(f, "pushed {directory}")?;
+        let mut text = format!("pushed {directory}");
         if !names.is_empty() {
-            write!(f, " as {}", names.join(", "))?;
+            text.push_str(&format!(" as {}", console.names(names)));
         }
-        write!(
-            f,
+        text.push_str(&format!(
             ": {}, {}; sent {} ({}), {} there before; {}",
             number(*layers, "layer"),
             DecimalBytes(*bytes),
@@ -125,10 +135,11 @@ impl fmt::Display for Pushed {
             DecimalBytes(export.bytes_stored),
             export.layers_reused,
             number(export.requests as usize, "request"),
-        )?;
+        ));
         if export.retries > 0 {
-            write!(f, ", {} of them sent again", export.retries)?;
+            text.push_str(&format!(", {} of them sent again", export.retries));
         }
-        write!(f, ", {}", self::seconds(*seconds))
+        text.push_str(&format!(", {}", self::seconds(*seconds)));
+        text
     }
 }

@@ -10,6 +10,7 @@ use build_cache_host::{
 };
 
 use crate::args::{NetworkArgs, PluginArgs};
+use crate::console::Console;
 use crate::failure::Misuse;
 use crate::{search, secrets, tools};
 
@@ -43,8 +44,10 @@ pub async fn open(
     spec: &CacheSpec,
     content: Option<Arc<dyn Content>>,
     on_event: OnEvent,
+    console: &Console,
 ) -> Result<Cache> {
     let attributes = secrets::read_files(&spec.attributes, plugin.description())?;
+    secrets::of(&attributes, plugin.description()).for_each(|secret| console.hide(&secret));
     let options = OpenOptions {
         grants: Grants::from_environment(plugin.description()),
         content,

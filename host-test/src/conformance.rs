@@ -79,6 +79,7 @@ macro_rules! for_each_case {
             reading::a_stream_that_nobody_reads_to_its_end_does_no_harm
             inventory::what_was_stored_is_listed_and_can_be_removed
             inventory::what_has_changed_since_it_was_listed_is_not_removed
+            inventory::what_has_an_odd_name_is_listed_and_can_be_removed
             refusals::content_that_fails_fails_the_export
             refusals::content_that_ends_too_soon_fails_the_export
             refusals::an_unknown_attribute_is_refused_by_name

@@ -47,7 +47,8 @@ pub struct ExportSummary {
 /// What stands under one name.
 #[derive(Debug)]
 pub struct Imported {
-    /// The name.
+    /// The name, exactly as the backend gave it: for comparing. It may hold any
+    /// character; [`Cache::shown_name`] is for showing.
     pub name: String,
     /// The cache, or why this name cannot be used; other names still can.
     pub outcome: Result<Loaded, Error>,
@@ -65,7 +66,8 @@ pub struct Loaded {
 /// A manifest that the store holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ManifestInfo {
-    /// Its name.
+    /// Its name, exactly as the store has it: for comparing and for removing. It
+    /// may hold any character; [`Cache::shown_name`] is for showing.
     pub name: String,
     /// In bytes, as stored.
     pub size: u64,
@@ -124,7 +126,7 @@ impl Cache {
         Ok(imported
             .into_iter()
             .map(|imported| Imported {
-                name: self.scrubber.clean(&imported.name),
+                name: imported.name,
                 outcome: match imported.outcome {
                     Ok(loaded) => self.answers.loaded(loaded),
                     Err(error) => Err(Error::from_backend(error, &self.scrubber)),
@@ -164,12 +166,11 @@ impl Cache {
         &self,
     ) -> Result<BoxStream<'static, Result<ManifestInfo, Error>>, Error> {
         let received = self.call(Job::Manifests).await?;
-        let scrubber = Arc::clone(&self.scrubber);
         Ok(self
             .listing(received, |info| info.name.len() + info.version.len())
-            .map(move |item| {
+            .map(|item| {
                 item.map(|info: inventory::ManifestInfo| ManifestInfo {
-                    name: scrubber.clean(&info.name),
+                    name: info.name,
                     size: info.size,
                     modified: info.modified,
                     version: info.version,
@@ -216,6 +217,12 @@ impl Cache {
             version: info.version.clone(),
         };
         self.call(|reply| Job::RemoveBlob(info, reply)).await
+    }
+
+    /// A name as it may be shown: in one line, without what would move a
+    /// terminal's cursor, and without the secrets that this cache was given.
+    pub fn shown_name(&self, name: &str) -> String {
+        self.scrubber.name(name)
     }
 
     /// The most memory that the plugin had so far, in bytes.

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use crate::bindings::build_cache::plugin::types;
 use crate::oci_layout::LayoutError;
 use crate::text::Scrubber;
-use crate::{Digest, ManifestError, SpecError};
+use crate::{Digest, ManifestError, SpecError, shown};
 
 /// Why something failed.
 #[derive(Debug, thiserror::Error)]
@@ -135,15 +135,16 @@ impl Error {
         use types::Error as Wit;
         match error {
             Wit::InvalidAttribute(error) => Self::InvalidAttribute {
-                name: scrub.clean(&error.name),
-                reason: scrub.clean(&error.reason),
+                // A name that is not one may hold the rest of the line.
+                name: shown::beginning(&error.name, shown::is_word),
+                reason: scrub.clean_lines(&error.reason),
             },
-            Wit::Unauthenticated(text) => Self::Unauthenticated(scrub.clean(&text)),
-            Wit::Forbidden(text) => Self::Forbidden(scrub.clean(&text)),
-            Wit::Unavailable(text) => Self::Unavailable(scrub.clean(&text)),
-            Wit::Corrupt(text) => Self::Corrupt(scrub.clean(&text)),
-            Wit::Content(text) => Self::Content(scrub.clean(&text)),
-            Wit::Other(text) => Self::Other(scrub.clean(&text)),
+            Wit::Unauthenticated(text) => Self::Unauthenticated(scrub.clean_lines(&text)),
+            Wit::Forbidden(text) => Self::Forbidden(scrub.clean_lines(&text)),
+            Wit::Unavailable(text) => Self::Unavailable(scrub.clean_lines(&text)),
+            Wit::Corrupt(text) => Self::Corrupt(scrub.clean_lines(&text)),
+            Wit::Content(text) => Self::Content(scrub.clean_lines(&text)),
+            Wit::Other(text) => Self::Other(scrub.clean_lines(&text)),
         }
     }
 }

@@ -24,7 +24,8 @@ pub enum Event {
     },
     /// The layer is durable in the store.
     LayerStored(Digest),
-    /// The manifest is durable under this name.
+    /// The manifest is durable under this name, which is here as it may be
+    /// shown: not for comparing.
     ManifestStored(String),
     /// A request failed and will be tried again.
     Retrying {
@@ -50,7 +51,7 @@ impl Event {
             Wit::LayerReused(blob) => Self::LayerReused(blob.parse().ok()?),
             Wit::LayerStarted(blob) => Self::LayerStarted(blob.parse().ok()?),
             Wit::LayerStored(blob) => Self::LayerStored(blob.parse().ok()?),
-            Wit::ManifestStored(name) => Self::ManifestStored(scrub.clean(&name)),
+            Wit::ManifestStored(name) => Self::ManifestStored(scrub.name(&name)),
             Wit::Retrying(retry) => Self::Retrying {
                 request: scrub.clean(&retry.request),
                 reason: scrub.clean(&retry.reason),

@@ -14,9 +14,9 @@ use crate::files::LentFiles;
 use crate::instance::{Instance, Opening};
 use crate::limits;
 use crate::listener::OnEvent;
-use crate::secrets;
 use crate::state::State;
 use crate::text::Scrubber;
+use crate::{nearest, secrets, typed};
 use crate::{Cache, Content, Description, Digest, Error, Event, Grants, Host, Identity};
 
 /// The package of the contract, and the version of it that this host speaks.
@@ -174,9 +174,23 @@ impl Plugin {
             attributes: attributes.to_vec(),
             grants: options.grants,
         };
-        let instance =
-            Instance::start(self.0.host.engine(), self.0.pre.clone(), state, opening).await?;
+        let instance = Instance::start(self.0.host.engine(), self.0.pre.clone(), state, opening)
+            .await
+            .map_err(|error| self.with_hint(error))?;
         Ok(Cache::new(instance, scrubber))
+    }
+
+    /// The error, with the attribute that may have been meant.
+    fn with_hint(&self, error: Error) -> Error {
+        match error {
+            Error::InvalidAttribute { name, reason } => {
+                let hint = nearest::hint(&name, &self.0.description);
+                let hint = hint.map(|hint| format!("; {hint}")).unwrap_or_default();
+                let reason = reason + &hint;
+                Error::InvalidAttribute { name, reason }
+            }
+            error => error,
+        }
     }
 
     /// Whether the other is this very plugin, not one that was loaded again.
@@ -185,27 +199,27 @@ impl Plugin {
     }
 
     /// What must never be shown: the values of the attributes and variables
-    /// that the backend calls secret, and what may be secret in the URLs that
-    /// others hold.
+    /// that the backend calls secret, and what may be secret in others: in a
+    /// URL, or behind a name that sounds like a secret's, as in a line whose
+    /// separators are wrong.
     fn secrets(&self, attributes: &[(String, String)], grants: &Grants) -> Vec<String> {
         let description = &self.0.description;
-        let attributes = attributes.iter().map(|(name, value)| {
+        let attributes = attributes.iter().flat_map(|(name, value)| {
             let mut known = description.attributes.iter();
-            let is_secret = known.any(|a| a.secret && a.name == *name);
-            (is_secret, value.as_str())
+            match known.find(|known| known.name == *name) {
+                Some(known) if known.secret => vec![value.clone()],
+                Some(_) => secrets::within(value),
+                None => typed::secrets(&format!("{name}={value}")),
+            }
         });
-        let variables = grants.variables.iter().map(|(name, value)| {
+        let variables = grants.variables.iter().flat_map(|(name, value)| {
             let mut known = description.environment.iter();
-            let is_secret = known.any(|v| v.secret && v.name == name);
-            (is_secret, value)
-        });
-        attributes
-            .chain(variables)
-            .flat_map(|(is_secret, value)| match is_secret {
+            match known.any(|known| known.secret && known.name == name) {
                 true => vec![value.to_owned()],
-                false => secrets::of_url(value),
-            })
-            .collect()
+                false => secrets::within(value),
+            }
+        });
+        attributes.chain(variables).collect()
     }
 }
 

@@ -4,6 +4,8 @@
 
 use std::ops::Range;
 
+use crate::typed;
+
 /// Secrets shorter than this are left alone, in bytes: replacing every `a` in
 /// a text would tell more than it hides.
 const SHORTEST: usize = 6;
@@ -43,9 +45,17 @@ fn parts(value: &str) -> impl Iterator<Item = Vec<u8>> {
     })
 }
 
+/// What may be secret in a value that is not: in a URL, and behind a name that
+/// sounds like a secret's.
+pub(crate) fn within(value: &str) -> Vec<String> {
+    let mut secrets = of_url(value);
+    secrets.extend(typed::secrets(value));
+    secrets
+}
+
 /// The parts of a URL that may be secret although the URL is not: what its
 /// query holds, and a password before its host.
-pub(crate) fn of_url(value: &str) -> Vec<String> {
+fn of_url(value: &str) -> Vec<String> {
     let query = value.split_once('?').map(|(_, query)| query.to_owned());
     let authority = value.split_once("://").map_or("", |(_, rest)| {
         rest.split(['/', '?', '#']).next().unwrap_or_default()

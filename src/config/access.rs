@@ -128,8 +128,9 @@ fn anonymous(given: &mut Attributes) -> Result<bool, Error> {
     match given.take_filled("anonymous", None) {
         None => Ok(false),
         Some(given) => match given.value.as_str() {
-            "true" => Ok(true),
-            "false" => Ok(false),
+            // What Go's `strconv.ParseBool` takes.
+            "1" | "t" | "T" | "true" | "TRUE" | "True" => Ok(true),
+            "0" | "f" | "F" | "false" | "FALSE" | "False" => Ok(false),
             _ => Err(given.wrong("it must be `true` or `false`")),
         },
     }

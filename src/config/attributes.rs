@@ -158,11 +158,8 @@ impl Attributes {
     ) -> Result<Self, Error> {
         for (name, _) in &attributes {
             if !ATTRIBUTES.iter().any(|known| known.name == name) {
-                let nearest = nearest(name);
-                return Err(Error::attribute(
-                    name,
-                    format!("azblob has no such attribute; the nearest is `{nearest}`"),
-                ));
+                // Which one may have been meant, the host says.
+                return Err(Error::attribute(name, "azblob has no such attribute"));
             }
         }
         Ok(Self {
@@ -230,28 +227,4 @@ fn take_value<'a>(
             source: name,
             value: std::mem::take(value),
         })
-}
-
-/// The known attribute that takes the fewest edits to get to.
-fn nearest(name: &str) -> &'static str {
-    let known = ATTRIBUTES.iter().map(|attribute| attribute.name);
-    known
-        .min_by_key(|known| distance(name, known))
-        .unwrap_or("")
-}
-
-/// The Levenshtein distance between two names; `-` and `_` count as one.
-fn distance(from: &str, to: &str) -> usize {
-    let plain = |text: &str| text.to_ascii_lowercase().replace('-', "_");
-    let (from, to) = (plain(from), plain(to));
-    let mut row: Vec<usize> = (0..=to.chars().count()).collect();
-    for (i, a) in from.chars().enumerate() {
-        let mut diagonal = std::mem::replace(&mut row[0], i + 1);
-        for (j, b) in to.chars().enumerate() {
-            let substituted = diagonal + usize::from(a != b);
-            diagonal = row[j + 1];
-            row[j + 1] = substituted.min(row[j] + 1).min(diagonal + 1);
-        }
-    }
-    row.last().copied().unwrap_or(0)
 }

@@ -3,8 +3,10 @@
 
 mod check;
 mod misuse;
+mod names;
 mod plugins;
 mod pull;
 mod push;
+mod secrecy;
 mod stopping;
 mod world;

@@ -15,6 +15,7 @@ mod kills;
 mod leftovers;
 mod limits;
 mod memory;
+mod names;
 mod patience;
 mod refused_components;
 mod requests;

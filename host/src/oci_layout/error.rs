@@ -3,6 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
+use crate::text::shown_name;
 use crate::{Digest, ManifestError};
 
 /// Why a BuildKit cache directory could not be read or written.
@@ -18,7 +19,7 @@ pub enum LayoutError {
         dir: PathBuf,
     },
     /// The directory holds caches, but none under this tag.
-    #[error("`{dir}` has no cache tagged `{tag}`; its tags are: {}", list(.tags))]
+    #[error("`{dir}` has no cache tagged `{}`; its tags are: {}", shown_name(.tag), list(.tags))]
     NoSuchTag {
         /// The directory.
         dir: PathBuf,
@@ -96,7 +97,7 @@ pub enum LayoutError {
 }
 
 fn list(tags: &[String]) -> String {
-    let quoted: Vec<_> = tags.iter().map(|tag| format!("`{tag}`")).collect();
+    let quoted: Vec<_> = tags.iter().map(|tag| format!("`{}`", shown_name(tag))).collect();
     if quoted.is_empty() {
         "none".to_owned()
     } else {

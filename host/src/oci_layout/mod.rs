@@ -31,7 +31,7 @@ use futures::{StreamExt, TryStreamExt, stream};
 pub use error::LayoutError;
 pub use incoming::IncomingBlob;
 pub use verified::VerifiedContent;
-pub use writer::{Check, LayoutWarning, LayoutWriter, Written};
+pub use writer::{Check, LayoutWarning, LayoutWriter, Written, warnings};
 
 use crate::{Digest, DirContent, Layer, Manifest};
 use document::{CacheManifest, Descriptor, NotACache};

@@ -55,7 +55,7 @@ pub enum LayoutWarning {
     /// The cache is whole, but BuildKit will not read it from a directory.
     #[error(
         "the cache's {what} has {bytes} bytes, and BuildKit reads no more than {BUILDKIT_JSON_BYTES} \
-         from a directory: it will build without this cache"
+         from a local directory: a build from there will run without this cache"
     )]
     TooLargeForBuildKit {
         /// `manifest` or `config`.
@@ -164,7 +164,7 @@ impl LayoutWriter {
         let index_json = index.to_json().map_err(unwritable)?;
         replace(&ingest, &self.root.join(INDEX_FILE), &index_json)?;
         Ok(Written {
-            warnings: warnings(&manifest, &config),
+            warnings: too_large(&manifest, &config),
             manifest: manifest.digest,
         })
     }
@@ -185,7 +185,23 @@ fn is_whole(root: &Path, layer: &Layer, check: Check) -> Result<bool, LayoutErro
     Ok(hash_file(&blob_path(root, &layer.blob))? == layer.blob)
 }
 
-fn warnings(manifest: &Descriptor, config: &Descriptor) -> Vec<LayoutWarning> {
+/// What the user should know of a cache before it is written to any directory.
+///
+/// # Errors
+/// When its records are not JSON.
+pub fn warnings(manifest: &Manifest) -> Result<Vec<LayoutWarning>, LayoutError> {
+    let unwritable = |error: serde_json::Error| LayoutError::Io {
+        action: "write",
+        path: PathBuf::from("the cache"),
+        source: error.into(),
+    };
+    let config = config_json(manifest).map_err(unwritable)?;
+    let config = describe(&config, CONFIG_TYPE);
+    let manifest = manifest_json(manifest, config.clone()).map_err(unwritable)?;
+    Ok(too_large(&describe(&manifest, MANIFEST_TYPE), &config))
+}
+
+fn too_large(manifest: &Descriptor, config: &Descriptor) -> Vec<LayoutWarning> {
     let both = [("manifest", manifest.size), ("config", config.size)];
     let large = both
         .into_iter()

@@ -64,9 +64,12 @@ fn no_event_moves_the_cursor_or_begins_a_line() {
 #[test]
 fn no_error_moves_the_cursor_or_begins_a_line() {
     run(async {
-        let text = "\u{1b}]0;title\u{7}\r\u{1b}[1A\nerror: forged ##vso[x]";
-        let error = import("tell", [("text", text)]).await;
-        assert_harmless(&error.to_string());
+        let text = "\u{1b}]0;title\u{7}\r\u{1b}[1A\nerror: forged ##vso[x]\n::error::forged";
+        let error = import("tell", [("text", text)]).await.to_string();
+        let mut lines = error.lines();
+        assert_harmless(lines.next().expect("a line"));
+        let further: Vec<&str> = lines.collect();
+        assert_eq!(further, ["  error: forged # #vso[x]", "  : :error::forged"]);
     });
 }
 
@@ -74,8 +77,11 @@ fn no_error_moves_the_cursor_or_begins_a_line() {
 fn no_name_and_no_finding_moves_the_cursor() {
     run(async {
         let cache = open(orders("huge-size", "import", [])).await;
-        let imported = cache.expect("a cache").import().await.expect("an answer");
-        assert_harmless(&imported[0].name);
+        let cache = cache.expect("a cache");
+        let imported = cache.import().await.expect("an answer");
+        // A name is what it is, and is shown as something else.
+        assert_eq!(imported[0].name, "app\u{1b}[2J");
+        assert_eq!(cache.shown_name(&imported[0].name), "app\\u{1b}[2J");
 
         let cache = open(orders("escapes", "check", [])).await;
         let access = cache.expect("a cache").check().await.expect("an answer");
@@ -89,7 +95,7 @@ fn no_name_and_no_finding_moves_the_cursor() {
         let cache = cache.expect("a cache");
         let mut items = cache.manifests().await.expect("a listing");
         let item = items.next().await.expect("an item").expect("an item");
-        assert_harmless(&item.name);
+        assert_harmless(&cache.shown_name(&item.name));
     });
 }
 
