@@ -52,8 +52,14 @@ mod tests {
             "number": 1.5, "none": null, "##": "",
         });
         let harmless = harmless(&object.to_string(), str::to_owned).expect("JSON");
-        assert_eq!(serde_json::from_str::<Value>(&harmless).expect("JSON"), object);
-        assert!(!harmless.contains("##") && harmless.contains("ü漢"), "{harmless}");
+        assert_eq!(
+            serde_json::from_str::<Value>(&harmless).expect("JSON"),
+            object
+        );
+        assert!(
+            !harmless.contains("##") && harmless.contains("ü漢"),
+            "{harmless}"
+        );
         let odd = |c: char| c.is_control() || ('\u{2000}'..'\u{2070}').contains(&c);
         assert!(!harmless.contains(odd), "{harmless:?}");
     }
@@ -61,7 +67,10 @@ mod tests {
     #[test]
     fn what_is_redacted_in_a_string_leaves_json() {
         let object = json!({"a": "1 \"secret\" 2", "n": 123456});
-        let redact = |text: &str| text.replace("\"secret\"", "[redacted]").replace("123456", "x");
+        let redact = |text: &str| {
+            text.replace("\"secret\"", "[redacted]")
+                .replace("123456", "x")
+        };
         let harmless = harmless(&object.to_string(), redact).expect("JSON");
         assert_eq!(harmless, r#"{"a":"1 [redacted] 2","n":123456}"#);
     }

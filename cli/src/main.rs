@@ -67,7 +67,10 @@ fn main() -> ExitCode {
 
 /// Shows the help or the version, or what is wrong with the command line.
 fn misunderstood(error: clap::Error, given: &[String], scrubber: Scrubber) -> ExitCode {
-    if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
+    if matches!(
+        error.kind(),
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion
+    ) {
         error.exit();
     }
     let mut options = given.iter().take_while(|argument| *argument != "--");

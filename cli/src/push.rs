@@ -11,8 +11,8 @@ use serde::Serialize;
 use crate::args::PushArgs;
 use crate::console::{Console, number, seconds};
 use crate::progress::Progress;
-use crate::{session, spec};
 use crate::tally::blobs;
+use crate::{session, spec};
 
 /// What a failure comes to.
 const FAILED: &str = "the cache was not pushed";

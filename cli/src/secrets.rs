@@ -164,7 +164,10 @@ mod tests {
 
     #[test]
     fn a_key_in_the_place_of_its_file_is_not_shown() {
-        for key in ["U0VDUkVUU0VDUkVUU0VDUkVUU0VDUkVU", "/U0VDUkVUU0VDUkVUU0VD+kVUU0VDUkVU=="] {
+        for key in [
+            "U0VDUkVUU0VDUkVUU0VDUkVUU0VDUkVU",
+            "/U0VDUkVUU0VDUkVUU0VD+kVUU0VDUkVU==",
+        ] {
             let message = read(&[("key_file", key)]).expect_err("refused").to_string();
             assert!(!message.contains("U0VD"), "{message}");
             assert!(message.contains("looks like a secret"), "{message}");

@@ -42,7 +42,12 @@ pub fn ignores(text: &str, error: &anyhow::Error) -> bool {
 pub fn names(spec: &CacheSpec, description: &Description) -> Option<Vec<String>> {
     let given = spec.attributes.iter().find(|(name, _)| name == NAME);
     let mut described = description.attributes.iter();
-    let default = || described.find(|attribute| attribute.name == NAME)?.default.as_ref();
+    let default = || {
+        described
+            .find(|attribute| attribute.name == NAME)?
+            .default
+            .as_ref()
+    };
     let list = given.map(|(_, names)| names).or_else(default)?;
     let mut names: Vec<String> = Vec::new();
     for name in list.split(SEPARATOR).filter(|name| !name.is_empty()) {
@@ -98,24 +103,54 @@ mod tests {
 
     #[test]
     fn a_name_is_taken_as_it_is() {
-        for name in ["fix,typo", "fix,name=main", "a=b", "\"quoted\"", " a ", "fix##1", "a\u{200b}b", "a b"] {
+        for name in [
+            "fix,typo",
+            "fix,name=main",
+            "a=b",
+            "\"quoted\"",
+            " a ",
+            "fix##1",
+            "a\u{200b}b",
+            "a b",
+        ] {
             let spec = read("type=x,container=c", &[name]).expect(name);
             assert_eq!(spec.attributes[1], ("name".to_owned(), name.to_owned()));
-            assert_eq!(names(&spec, &Description::default()).expect("names"), [name]);
+            assert_eq!(
+                names(&spec, &Description::default()).expect("names"),
+                [name]
+            );
         }
         let spec = read("type=x", &["a", "b/c", "a"]).expect("names");
-        assert_eq!(names(&spec, &Description::default()).expect("names"), ["a", "b/c"]);
+        assert_eq!(
+            names(&spec, &Description::default()).expect("names"),
+            ["a", "b/c"]
+        );
     }
 
     #[test]
     fn a_name_that_would_become_another_is_refused() {
-        for name in ["", "x;main", ";", "a/../main", "../main", ".", "/main", "main/", "a//b", "a\nb", "a\u{7}"] {
+        for name in [
+            "",
+            "x;main",
+            ";",
+            "a/../main",
+            "../main",
+            ".",
+            "/main",
+            "main/",
+            "a//b",
+            "a\nb",
+            "a\u{7}",
+        ] {
             let error = read("type=x,ignore-error=true", &["good", name]).expect_err(name);
             assert!(ignores("type=x,ignore-error=true", &error), "{name:?}");
             assert!(!ignores("type=x", &error), "{name:?}");
         }
         let message = format!("{:#}", read("type=x", &["x;main"]).expect_err("refused"));
-        assert!(message.contains("--name") && message.contains("`x;main`"), "{message}");
+        assert!(
+            message.contains("--name") && message.contains("`x;main`"),
+            "{message}"
+        );
     }
 
     #[test]

@@ -17,7 +17,10 @@ pub fn learn_secrets<'a>(scrubber: &Scrubber, arguments: impl Iterator<Item = &'
         scrubber.learn_typed(argument);
         let [option, name] = before;
         // As in `secret_access_key KEY`, without quotes.
-        let is_name = name.contains(['_', '-']) && !name.contains(char::is_whitespace);
+        let is_name = name
+            .trim_end_matches(['=', ':'])
+            .chars()
+            .all(shown::is_word);
         if is_name && !OPTIONS_WITH_WORDS.contains(&option) {
             scrubber.learn_typed(&format!("{} {argument}", name.trim_end_matches(['=', ':'])));
         }
@@ -72,8 +75,22 @@ mod tests {
         let hunter = "--secret-access-key=hunter22";
         for line in [
             &["push", "--to", "type=azblob", "dir", &named][..],
-            &["push", "--to", "type=azblob", "secret_access_key", KEY, "dir"],
-            &["push", "--to", "type=azblob", "sas_token", "hunter22", "dir"],
+            &[
+                "push",
+                "--to",
+                "type=azblob",
+                "secret_access_key",
+                KEY,
+                "dir",
+            ],
+            &[
+                "push",
+                "--to",
+                "type=azblob",
+                "sas_token",
+                "hunter22",
+                "dir",
+            ],
             &["push", "--to", "type=azblob", "dir", KEY],
             &["push", hunter, "--to", "type=azblob", "dir"],
             &["push", "--secret-access-key", "hunter22", "dir"],
@@ -93,9 +110,15 @@ mod tests {
     #[test]
     fn what_can_do_no_harm_is_shown_with_claps_advice() {
         let message = shown(&["push", "--tos", "type=azblob", "dir"]);
-        assert!(message.contains("'--tos'") && message.contains("'--to'"), "{message}");
+        assert!(
+            message.contains("'--tos'") && message.contains("'--to'"),
+            "{message}"
+        );
         let message = shown(&["puhs", "x"]);
-        assert!(message.contains("'puhs'") && message.contains("'push'"), "{message}");
+        assert!(
+            message.contains("'puhs'") && message.contains("'push'"),
+            "{message}"
+        );
         let message = shown(&["push", "--to", "type=azblob", "dir", "two/of them"]);
         assert!(message.contains("'two/of them'"), "{message}");
         let message = shown(&["push", "--to", "x", "--idle-timeout", "many", "dir"]);

@@ -53,7 +53,7 @@ pub enum SpecError {
     )]
     Shorthand,
     /// A field that is not `key=value`.
-    #[error("field {field}{} {fault}", after(.previous))]
+    #[error("field {field}{} {fault}", after(.previous, .fault))]
     Field {
         /// The field, from 1.
         field: usize,
@@ -110,11 +110,12 @@ pub enum FieldFault {
     Twice(String),
 }
 
-fn after(previous: &Option<String>) -> String {
-    previous
-        .as_ref()
-        .map(|key| format!(", after `{key}`,"))
-        .unwrap_or_default()
+/// Where a field without a value is, which may be the rest of the one before.
+fn after(previous: &Option<String>, fault: &FieldFault) -> String {
+    match (previous, fault) {
+        (Some(key), FieldFault::NoValue) => format!(", after `{key}`,"),
+        _ => String::new(),
+    }
 }
 
 impl SpecError {
@@ -170,8 +171,8 @@ impl FromStr for CacheSpec {
         let r#type = take("type")
             .filter(|name| !name.is_empty())
             .ok_or(SpecError::NoType)?;
-        if !r#type.chars().all(shown::is_word) || shown::looks_like_a_key(&r#type) {
-            return Err(SpecError::Type(shown::beginning(&r#type, shown::is_word)));
+        if shown::beginning(&r#type, shown::is_word) != r#type {
+            return Err(SpecError::Type(shown_type(&r#type)));
         }
         let mode = take("mode").map(|mode| parse_mode(&mode)).transpose()?;
         let ignore_error = take("ignore-error")
@@ -233,6 +234,16 @@ impl fmt::Debug for CacheSpec {
     }
 }
 
+/// As much of a wrong type as may be shown: all of it if it is a path, as the
+/// files of plugins have, else its beginning.
+fn shown_type(r#type: &str) -> String {
+    let path = shown::beginning(r#type, |c| shown::is_word(c) || c == '/');
+    match path == r#type {
+        true => path,
+        false => shown::beginning(r#type, shown::is_word),
+    }
+}
+
 fn parse_mode(mode: &str) -> Result<Mode, SpecError> {
     match mode {
         "min" => Ok(Mode::Min),
@@ -246,7 +257,10 @@ fn parse_bool(flag: &str) -> Result<bool, SpecError> {
     match flag {
         "1" | "t" | "T" | "true" | "TRUE" | "True" => Ok(true),
         "0" | "f" | "F" | "false" | "FALSE" | "False" => Ok(false),
-        _ => Err(SpecError::IgnoreError(shown::beginning(flag, shown::is_word))),
+        _ => Err(SpecError::IgnoreError(shown::beginning(
+            flag,
+            shown::is_word,
+        ))),
     }
 }
 
@@ -356,21 +370,40 @@ mod tests {
             ("type=x,name=a,NAME=b", "name"),
             ("type=x,name=a,type=y", "type"),
             ("type=x,mode=min,mode=min", "mode"),
-            ("type=x,ignore-error=true,name=a,ignore-error=false", "ignore-error"),
+            (
+                "type=x,ignore-error=true,name=a,ignore-error=false",
+                "ignore-error",
+            ),
         ] {
             let message = error(text);
-            assert!(message.contains(&format!("gives `{key}` a second time")), "{message}");
+            assert!(
+                message.contains(&format!("gives `{key}` a second time")),
+                "{message}"
+            );
         }
     }
 
     #[test]
     fn what_a_name_brings_along_is_told_from_a_mistake() {
-        for name in ["fix,typo", "fix\"x", "\"fix", "fix,", "fix,=y", "fix,name=main", "fix,a b=c"] {
+        for name in [
+            "fix,typo",
+            "fix\"x",
+            "\"fix",
+            "fix,",
+            "fix,=y",
+            "fix,name=main",
+            "fix,a b=c",
+        ] {
             let text = format!("type=x,container=c,name={name}");
             let error = text.parse::<CacheSpec>().expect_err(&text);
             assert!(error.is_of_name(), "{text}: {error}");
         }
-        for text in ["type=x,container=a,b", "type=x,name=a,mode=most", "name=a", "type=x;name=a"] {
+        for text in [
+            "type=x,container=a,b",
+            "type=x,name=a,mode=most",
+            "name=a",
+            "type=x;name=a",
+        ] {
             let error = text.parse::<CacheSpec>().expect_err(text);
             assert!(!error.is_of_name(), "{text}: {error}");
         }
@@ -408,8 +441,11 @@ mod tests {
             ("type=x,name=\"a\"", "field 2 has a stray `\"`"),
             ("type=x,\"name=a", "field 2 has a stray `\"`"),
             ("type=x,\"name=a\"b", "field 2 has a stray `\"`"),
-            ("type=x,name=a,", "field 3, after `name`, is not `key=value`"),
-            ("type=x, name=a", "field 2, after `type`, has the key `…`"),
+            (
+                "type=x,name=a,",
+                "field 3, after `name`, is not `key=value`",
+            ),
+            ("type=x, name=a", "field 2 has the key `…`"),
         ];
         for (text, expected) in cases {
             let message = error(text);
@@ -439,9 +475,16 @@ mod tests {
     #[test]
     fn no_wrong_value_is_shown_beyond_its_harmless_beginning() {
         const KEY: &str = "U0VDUkVUU0VDUkVUU0VDUkVUU0VDUkVU";
-        let separators = [";", "\n", "\r\n", " ", "\t", "&", "|", ":", "/", "=", "\u{a0}", "ß"];
+        let separators = [
+            ";", "\n", "\r\n", " ", "\t", "&", "|", ":", "/", "=", "\u{a0}", "ß",
+        ];
         for separator in separators {
-            for begin in ["type=azblob", "type=x,mode=max", "type=x,ignore-error=true", "type=x,k"] {
+            for begin in [
+                "type=azblob",
+                "type=x,mode=max",
+                "type=x,ignore-error=true",
+                "type=x,k",
+            ] {
                 for name in ["secret_access_key=", "secret_access_key: ", ""] {
                     let text = format!("{begin}{separator}{name}{KEY}==");
                     let message = match text.parse::<CacheSpec>() {
@@ -461,7 +504,10 @@ mod tests {
             format!("type=x,secret_access_key:{KEY}==,container"),
         ] {
             let message = error(&text).to_lowercase();
-            assert!(!message.contains(&KEY[..8].to_lowercase()), "`{text}` gave: {message}");
+            assert!(
+                !message.contains(&KEY[..8].to_lowercase()),
+                "`{text}` gave: {message}"
+            );
         }
         let message = error("type=azblob;secret_access_key=x");
         assert!(message.contains("`type=azblob…`"), "{message}");

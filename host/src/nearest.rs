@@ -80,7 +80,14 @@ mod tests {
 
     #[test]
     fn nothing_is_said_where_nothing_is_near() {
-        for given in ["x", "bucket", "region", "endpoint_url", "key", "registry.insecure"] {
+        for given in [
+            "x",
+            "bucket",
+            "region",
+            "endpoint_url",
+            "key",
+            "registry.insecure",
+        ] {
             assert_eq!(hint(given, &description()), None, "{given}");
         }
     }

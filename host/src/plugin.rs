@@ -16,8 +16,8 @@ use crate::limits;
 use crate::listener::OnEvent;
 use crate::state::State;
 use crate::text::Scrubber;
-use crate::{nearest, secrets, typed};
 use crate::{Cache, Content, Description, Digest, Error, Event, Grants, Host, Identity};
+use crate::{nearest, secrets, typed};
 
 /// The package of the contract, and the version of it that this host speaks.
 const CONTRACT: &str = "build-cache:plugin/";

@@ -27,7 +27,9 @@ pub fn beginning(value: &str, may_have: impl Fn(char) -> bool) -> String {
         .find(|(_, c)| !may_have(*c))
         .map_or(value.len(), |(at, _)| at);
     let mut shown: String = value[..end].chars().take(LONGEST).collect();
-    if looks_like_a_key(&value[..end]) {
+    // A key in base64 has characters that the value may not have.
+    let base64 = value.split(|c: char| !is_base64(c)).next();
+    if looks_like_a_key(&value[..end]) || base64.is_some_and(is_key) {
         shown.clear();
     }
     if shown.len() < value.len() {
@@ -39,14 +41,19 @@ pub fn beginning(value: &str, may_have: impl Fn(char) -> bool) -> String {
 /// Whether there is a stretch of letters and digits in the text that nobody
 /// would make up: as keys, tokens and hashes have.
 pub fn looks_like_a_key(text: &str) -> bool {
-    text.split(|c: char| !c.is_ascii_alphanumeric())
-        .any(|stretch| {
-            let has = |is: fn(&u8) -> bool| stretch.bytes().any(|byte| is(&byte));
-            let is_mixed = has(u8::is_ascii_uppercase)
-                && has(u8::is_ascii_lowercase)
-                && has(u8::is_ascii_digit);
-            stretch.len() >= SHORTEST_PLAIN_KEY || (is_mixed && stretch.len() >= SHORTEST_KEY)
-        })
+    text.split(|c: char| !c.is_ascii_alphanumeric()).any(is_key)
+}
+
+fn is_key(stretch: &str) -> bool {
+    let has = |is: fn(&u8) -> bool| stretch.bytes().any(|byte| is(&byte));
+    let is_mixed =
+        has(u8::is_ascii_uppercase) && has(u8::is_ascii_lowercase) && has(u8::is_ascii_digit);
+    let is_plain = stretch.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    (is_plain && stretch.len() >= SHORTEST_PLAIN_KEY) || (is_mixed && stretch.len() >= SHORTEST_KEY)
+}
+
+fn is_base64(c: char) -> bool {
+    c.is_ascii_alphanumeric() || "+/".contains(c)
 }
 
 #[cfg(test)]
@@ -80,9 +87,9 @@ mod tests {
             "c2VjcmV0+LW9mLXNvbWUtbGVuZ3Ro",
             "0123456789abcdef0123456789abcdef",
         ] {
-            assert!(looks_like_a_key(key), "{key}");
             assert_eq!(beginning(key, is_word), "…", "{key}");
         }
+        assert!(looks_like_a_key("x U0VDUkVUU0VDUkVUU0VD x"));
         for text in [
             "manifests_prefix",
             "/home/runner/work/Project-1/cache",

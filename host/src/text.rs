@@ -329,7 +329,8 @@ mod tests {
     fn several_lines_stay_several_and_none_looks_like_one_of_ours() {
         let scrub = Scrubber::new(["hunter22".into()]);
         assert_eq!(
-            scrub.clean_lines("no credential. Passed over:\r\n  environment: hunter22\n\u{1b}[1A\n"),
+            scrub
+                .clean_lines("no credential. Passed over:\r\n  environment: hunter22\n\u{1b}[1A\n"),
             "no credential. Passed over:\n    environment: [redacted]\n  \u{fffd}[1A"
         );
         assert_eq!(

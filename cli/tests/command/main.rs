@@ -9,4 +9,5 @@ mod pull;
 mod push;
 mod secrecy;
 mod stopping;
+mod terminal;
 mod world;

@@ -18,7 +18,10 @@ fn assert_nothing_shown(world: &World, args: &[&str]) {
         }
         if form == ["--json"] {
             let json = ran.json();
-            assert!(json["error"].is_string() && json["exit_code"] == ran.code.unwrap_or(0), "{json}");
+            assert!(
+                json["error"].is_string() && json["exit_code"] == ran.code.unwrap_or(0),
+                "{json}"
+            );
         }
     }
 }
@@ -63,7 +66,12 @@ fn no_secret_in_the_place_of_something_else_is_shown() {
         &["push", "--to", "type=azblob", "secret_access_key", KEY, dir],
         &["push", "--to", &format!("type={KEY}"), dir],
         &["push", "--to", &format!("type=azblob,{KEY}=="), dir],
-        &["push", "--to", &format!("type=azblob,secret_access_key:{KEY}=="), dir],
+        &[
+            "push",
+            "--to",
+            &format!("type=azblob,secret_access_key:{KEY}=="),
+            dir,
+        ],
         &["push", "--to", &format!("type=azblob,mode={KEY}"), dir],
         &["push", "--to", &file, dir],
         &["push", "--to", "type=azblob", "--tag", &named, dir],

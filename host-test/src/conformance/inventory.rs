@@ -115,7 +115,9 @@ pub(super) async fn what_has_changed_since_it_was_listed_is_not_removed(
     Ok(())
 }
 
-pub(super) async fn what_has_an_odd_name_is_listed_and_can_be_removed(subject: &Subject) -> Outcome {
+pub(super) async fn what_has_an_odd_name_is_listed_and_can_be_removed(
+    subject: &Subject,
+) -> Outcome {
     let sample = Sample::of_sizes([10]);
     let folder = unique("odd-listed");
     let long = "long-".repeat(160);
@@ -126,7 +128,10 @@ pub(super) async fn what_has_an_odd_name_is_listed_and_can_be_removed(subject: &
     cache.export(&sample.manifest).await?;
     let imported = cache.import().await?;
     let found: Vec<&str> = imported.iter().map(|one| one.name.as_str()).collect();
-    ensure!(found == borrowed, "{borrowed:?} were stored, and {found:?} imported");
+    ensure!(
+        found == borrowed,
+        "{borrowed:?} were stored, and {found:?} imported"
+    );
 
     let listing = Listing::of(&cache).await?;
     for name in borrowed {

@@ -3,9 +3,9 @@
 use build_cache_host::Digest;
 
 use super::{Subject, check_holds, check_same};
-use crate::{Failure, Outcome};
 use crate::failure::ensure;
 use crate::sample::{Sample, unique};
+use crate::{Failure, Outcome};
 
 pub(super) async fn a_cache_comes_back_as_it_was_stored(subject: &Subject) -> Outcome {
     let sample = Sample::of_sizes([1000, 20_000, 300]);
@@ -121,7 +121,9 @@ pub(super) async fn names_may_hold_odd_characters(subject: &Subject) -> Outcome 
         let mut imported = subject.open_to_read(&[&name]).await?.import().await?;
         let found = imported.pop().filter(|found| found.name == name);
         let Some(found) = found else {
-            return Err(Failure::Broken(format!("{name:?} was stored and is not there")));
+            return Err(Failure::Broken(format!(
+                "{name:?} was stored and is not there"
+            )));
         };
         check_same(&found.outcome?.manifest, &sample.manifest)?;
     }

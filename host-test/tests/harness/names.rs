@@ -23,14 +23,20 @@ async fn a_name_that_holds_a_secret_works(subject: Subject, key: &str) {
     let imported = cache.import().await.expect("imported");
     let found: Vec<&str> = imported.iter().map(|one| one.name.as_str()).collect();
     assert_eq!(found, names);
-    assert!(imported.iter().all(|one| one.outcome.is_ok()), "{imported:?}");
+    assert!(
+        imported.iter().all(|one| one.outcome.is_ok()),
+        "{imported:?}"
+    );
 
     let listed = cache.manifests().await.expect("a listing");
     let listed: Vec<_> = listed.try_collect().await.expect("a listing");
     for name in names {
         let info = listed.iter().find(|info| info.name == name);
         let info = info.unwrap_or_else(|| panic!("{name} is not listed"));
-        assert!(cache.remove_manifest(info).await.expect("an answer"), "{name}");
+        assert!(
+            cache.remove_manifest(info).await.expect("an answer"),
+            "{name}"
+        );
     }
     assert!(cache.import().await.expect("imported").is_empty());
     assert!(!cache.shown_name(names[0]).contains(key));

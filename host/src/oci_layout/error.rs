@@ -97,7 +97,10 @@ pub enum LayoutError {
 }
 
 fn list(tags: &[String]) -> String {
-    let quoted: Vec<_> = tags.iter().map(|tag| format!("`{}`", shown_name(tag))).collect();
+    let quoted: Vec<_> = tags
+        .iter()
+        .map(|tag| format!("`{}`", shown_name(tag)))
+        .collect();
     if quoted.is_empty() {
         "none".to_owned()
     } else {
