@@ -255,3 +255,21 @@ fn a_quiet_push_says_nothing() {
         .succeeded();
     assert_eq!((ran.stdout.as_str(), ran.stderr.as_str()), ("", ""));
 }
+
+#[test]
+fn what_buildkit_will_not_read_from_a_directory_is_said_on_both_ways() {
+    let world = World::new();
+    let pushed = world.push(&world.cache_with_a_large_config(), "name=app");
+    let pulled = world.pull(&world.path("back"), "name=app");
+    for way in [pushed, pulled] {
+        let warnings = way["warnings"].as_array().expect("warnings");
+        assert_eq!(warnings.len(), 1, "{warnings:?}");
+        let warning = warnings[0].as_str().expect("text");
+        assert!(
+            warning.contains("config has") && warning.contains("1048576"),
+            "{warning}"
+        );
+    }
+    let small = world.push(&buildkit("local-max"), "name=app");
+    assert_eq!(small["warnings"], serde_json::json!([]));
+}
