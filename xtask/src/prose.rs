@@ -58,8 +58,6 @@ const fn never(phrase: &'static str, instead: &'static str) -> Phrase {
 }
 
 const PHRASES: &[Phrase] = &[
-    never("this does for", "this is sufficient for"),
-    never("it does for", "it is sufficient for"),
     Phrase {
         right_before: &["you", "us"],
         ..never("does for", "is sufficient for")
