@@ -24,6 +24,8 @@ pub(crate) use failure::Failure;
 pub(crate) use operations::{Condition, LONGEST_PAGE, MAX_PUT_BLOB, Page, Properties, Span};
 pub(crate) use xml::Listed;
 
+use failure::Refusal;
+
 use crate::config::Config;
 use crate::credential::Credential;
 use crate::transport::Transport;
@@ -49,6 +51,9 @@ pub(crate) struct Blobs<'a, T> {
     clock_ahead: Cell<i64>,
     /// What is known of the container.
     container: Container,
+    /// What Azure says to a GET of what it refuses without a word; asked for
+    /// once, and held while it is.
+    explanation: Mutex<Option<Refusal>>,
 }
 
 /// What one call knows of its container.
@@ -73,12 +78,18 @@ impl<'a, T: Transport> Blobs<'a, T> {
             retries: Cell::new(0),
             clock_ahead: Cell::new(0),
             container: Container::default(),
+            explanation: Mutex::default(),
         }
     }
 
     /// Requests sent so far, those sent again included.
     pub(crate) fn requests(&self) -> u32 {
         self.requests.get()
+    }
+
+    /// Whether an answer said that there is no such container.
+    pub(crate) fn has_no_container(&self) -> bool {
+        self.container.is_missing.get()
     }
 
     /// Requests sent again so far.

@@ -47,6 +47,10 @@ pub(crate) trait Transport {
     /// Waits.
     async fn sleep(&self, duration: Duration);
 
+    /// What the work comes to, or nothing where it takes longer than this. It is
+    /// given up then.
+    async fn within<R>(&self, limit: Duration, work: impl Future<Output = R>) -> Option<R>;
+
     /// A random number, unpredictable enough for names of our own.
     fn random(&self) -> u64;
 

@@ -194,6 +194,8 @@ pub enum PluginCommand {
         /// The plugin
         #[arg(value_name = "FILE.wasm")]
         file: PathBuf,
+        #[command(flatten)]
+        grants: GrantArgs,
     },
     /// List the plugins that are found, and where they are looked for
     List(FolderArgs),
@@ -208,6 +210,19 @@ pub struct PluginArgs {
     pub plugin: Option<PathBuf>,
     #[command(flatten)]
     pub folders: FolderArgs,
+    #[command(flatten)]
+    pub grants: GrantArgs,
+}
+
+/// What the plugin gets beyond what plugins of its type get.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Plugin")]
+pub struct GrantArgs {
+    /// Let the plugin have this as well, which its description asks for: an
+    /// environment variable, a file, a server or `scope:SCOPE`, as `plugin
+    /// inspect` shows it. May be repeated
+    #[arg(long, value_name = "NAME")]
+    pub grant: Vec<String>,
 }
 
 /// Where plugins are looked for.

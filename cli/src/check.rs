@@ -115,7 +115,7 @@ impl Checked {
                 }
                 Some(error) => {
                     lines.push(format!("  ✗ {what:<7} fails"));
-                    lines.push(format!("    {error}"));
+                    lines.push(format!("    {}", error.replace('\n', "\n    ")));
                 }
             }
         }

@@ -31,6 +31,9 @@ pub enum Interrupted {
     /// By the signal TERM, as a CI runner sends it.
     #[cfg_attr(not(unix), allow(dead_code))]
     Terminated,
+    /// By the signal HUP, as its terminal was closed.
+    #[cfg_attr(not(unix), allow(dead_code))]
+    HungUp,
 }
 
 impl std::error::Error for Misuse {}
@@ -69,6 +72,7 @@ pub fn exit_code(error: &anyhow::Error) -> u8 {
         return match by {
             Interrupted::CtrlC => 130,
             Interrupted::Terminated => 143,
+            Interrupted::HungUp => 129,
         };
     }
     let misused = error.downcast_ref::<Misuse>().is_some()
@@ -93,8 +97,14 @@ pub fn message(error: &anyhow::Error) -> String {
             message = format!("{message}: {text}");
         }
     }
+    if message.contains(TOO_MANY_OPEN_FILES) {
+        message += "; raise the limit on open files (`ulimit -n`): 256 are enough";
+    }
     message
 }
+
+/// How Rust shows the system's EMFILE, wherever in a message it is.
+const TOO_MANY_OPEN_FILES: &str = "(os error 24)";
 
 #[cfg(test)]
 mod tests {
@@ -115,6 +125,20 @@ mod tests {
         assert_eq!(exit_code(&SpecError::NoType.into()), 2);
         assert_eq!(exit_code(&Error::Unavailable("down".into()).into()), 1);
         assert_eq!(exit_code(&Interrupted::CtrlC.into()), 130);
+    }
+
+    #[test]
+    fn what_to_do_is_said_where_open_files_ran_out() {
+        let io = std::io::Error::from_raw_os_error(24);
+        let message = message(&anyhow!(io).context("cannot start"));
+        assert!(
+            message.starts_with("cannot start: Too many open files"),
+            "{message}"
+        );
+        assert!(
+            message.ends_with("(`ulimit -n`): 256 are enough"),
+            "{message}"
+        );
     }
 
     #[test]

@@ -23,6 +23,7 @@ mod search;
 mod secrets;
 mod session;
 mod spec;
+mod start;
 mod tally;
 mod tools;
 mod usage;
@@ -89,10 +90,7 @@ fn misunderstood(error: clap::Error, given: &[String], scrubber: Scrubber) -> Ex
 const LAST_WORK: Duration = Duration::from_millis(300);
 
 fn run(args: &Args, console: &Console) -> Result<()> {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .context("cannot start")?;
+    let runtime = start::runtime()?;
     let outcome = runtime.block_on(async {
         let mut command = pin!(command(&args.command, console));
         let by = tokio::select! {
@@ -121,7 +119,9 @@ async fn command(command: &Command, console: &Console) -> Result<()> {
         Command::Check(args) | Command::Login(LoginCommand::Check(args)) => {
             check::run(args, console).await
         }
-        Command::Plugin(PluginCommand::Inspect { file }) => inspect::inspect(file, console).await,
+        Command::Plugin(PluginCommand::Inspect { file, grants }) => {
+            inspect::inspect(file, grants, console).await
+        }
         Command::Plugin(PluginCommand::List(folders)) => inspect::list(folders, console).await,
     }
 }
@@ -130,14 +130,45 @@ async fn command(command: &Command, console: &Console) -> Result<()> {
 #[cfg(unix)]
 async fn interrupted() -> Result<Interrupted> {
     use tokio::signal::unix::{SignalKind, signal};
-    let mut terminate = signal(SignalKind::terminate()).context("cannot listen for signals")?;
+    let listen = |kind| signal(kind).context("cannot listen for signals");
+    let mut terminate = listen(SignalKind::terminate())?;
+    // A program that was started by `nohup` goes on when its terminal goes.
+    let mut hang_up = match hanging_up_is_ignored() {
+        true => None,
+        false => Some(listen(SignalKind::hangup())?),
+    };
+    let hung_up = async {
+        match &mut hang_up {
+            Some(signal) => signal.recv().await,
+            None => std::future::pending().await,
+        }
+    };
     tokio::select! {
         pressed = tokio::signal::ctrl_c() => {
             pressed.context("cannot listen for Ctrl-C")?;
             Ok(Interrupted::CtrlC)
         }
         _ = terminate.recv() => Ok(Interrupted::Terminated),
+        _ = hung_up => Ok(Interrupted::HungUp),
     }
+}
+
+/// Whether this program was started so that it does not hear when its terminal
+/// is closed. Where that cannot be found out, the signal is left as it is.
+#[cfg(unix)]
+fn hanging_up_is_ignored() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status");
+    status.map_or(true, |status| ignores_hanging_up(&status))
+}
+
+/// What a process's status under Linux says of signal 1: its ignored signals are
+/// the bits of a hexadecimal number, the first of which is signal 1.
+#[cfg(unix)]
+fn ignores_hanging_up(status: &str) -> bool {
+    let mut lines = status.lines();
+    let ignored = lines.find_map(|line| line.strip_prefix("SigIgn:"));
+    let ignored = ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    ignored.is_none_or(|mask| mask & 1 != 0)
 }
 
 /// Waits until somebody wants the program to end.
@@ -147,4 +178,17 @@ async fn interrupted() -> Result<Interrupted> {
         .await
         .context("cannot listen for Ctrl-C")?;
     Ok(Interrupted::CtrlC)
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_program_that_nohup_started_is_told_from_others() {
+        let status = |mask: &str| format!("Name:\tx\nSigBlk:\t0001\nSigIgn:\t{mask}\nSigCgt:\t1\n");
+        assert!(ignores_hanging_up(&status("0000000000001001")));
+        assert!(!ignores_hanging_up(&status("0000000000001000")));
+        assert!(ignores_hanging_up("Name:\tx\n"), "not known");
+    }
 }

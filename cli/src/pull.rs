@@ -5,9 +5,7 @@ use std::sync::Arc;
 
 use anyhow::{Result, anyhow};
 use build_cache_host::oci_layout::{Check, LayoutWriter};
-use build_cache_host::{
-    CacheSpec, Description, Digest, Error, Fetch, FetchOptions, Imported, Layer, Manifest,
-};
+use build_cache_host::{CacheSpec, Description, Digest, Error, Fetch, Imported, Layer, Manifest};
 use futures::stream::{self, StreamExt, TryStreamExt};
 use indicatif::DecimalBytes;
 use serde::Serialize;
@@ -15,6 +13,7 @@ use serde::Serialize;
 use crate::args::PullArgs;
 use crate::console::{Console, number, seconds};
 use crate::progress::Progress;
+use crate::start;
 use crate::tally::blobs;
 use crate::{session, spec};
 
@@ -81,7 +80,7 @@ async fn pull(args: &PullArgs, spec: &CacheSpec, console: &Console) -> Result<Pu
     };
     let cache = session::open(&plugin, spec, None, on_event, console).await?;
     let imported = cache.import().await?;
-    say_what_is_not_there(spec, plugin.description(), &imported, console);
+    say_what_is_not_there(spec, plugin.plugin.description(), &imported, console);
     let mut lost = HashSet::new();
     let found = usable(imported, args.strict, &mut lost, console)?;
 
@@ -96,7 +95,7 @@ async fn pull(args: &PullArgs, spec: &CacheSpec, console: &Console) -> Result<Pu
         ));
     }
     progress.expect(wanted.iter().map(|layer| (layer.blob.clone(), layer.size)));
-    let fetch = Fetch::new(cache.clone(), FetchOptions::default());
+    let fetch = Fetch::new(cache.clone(), start::fetch_options());
     let fetched = fetch_all(&fetch, &writer, wanted, &progress, console).await;
     progress.end();
     let (fetched, mut not_fetched) = fetched?;

@@ -90,7 +90,7 @@ async fn push(args: &PushArgs, spec: &CacheSpec, console: &Console) -> Result<Pu
     })?;
     // What was heard is for showing; what was asked for is exact.
     let heard = || names.lock().unwrap_or_else(PoisonError::into_inner).clone();
-    let names = spec::names(spec, plugin.description()).unwrap_or_else(heard);
+    let names = spec::names(spec, plugin.plugin.description()).unwrap_or_else(heard);
     Ok(Pushed {
         directory: args.dir.display().to_string(),
         r#type: spec.r#type.clone(),

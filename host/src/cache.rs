@@ -1,17 +1,20 @@
 //! An open cache: the calls of the contract in this crate's types, with what
 //! comes back from the plugin checked.
 
+use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 use futures::stream::{self, BoxStream};
 use futures::{StreamExt, TryStreamExt};
+use tokio::sync::OwnedSemaphorePermit;
 
 use crate::answers::Answers;
 use crate::bindings::build_cache::plugin::types;
 use crate::bindings::exports::build_cache::plugin::inventory;
 use crate::instance::{Instance, Job};
+use crate::live::Admission;
 use crate::receive::Received;
 use crate::text::Scrubber;
 use crate::{Access, Digest, Error, Manifest};
@@ -27,6 +30,17 @@ pub struct Cache {
     instance: Arc<Instance>,
     scrubber: Arc<Scrubber>,
     answers: Answers,
+    /// Held where the cache was leased from a [`LiveCache`](crate::LiveCache).
+    admission: Option<Admission>,
+}
+
+impl fmt::Debug for Cache {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Cache")
+            .field("plugin", &self.instance.plugin)
+            .field("is_leased", &self.admission.is_some())
+            .finish_non_exhaustive()
+    }
 }
 
 /// What an export did.
@@ -100,7 +114,23 @@ impl Cache {
             answers: Answers::new(&instance.plugin, Arc::clone(&scrubber)),
             instance: Arc::new(instance),
             scrubber,
+            admission: None,
         }
+    }
+
+    /// The same cache for one call that was admitted: the permit is held by it
+    /// and by every clone and stream that comes of it.
+    pub(crate) fn admitted(&self, permit: OwnedSemaphorePermit) -> Self {
+        Self {
+            admission: Some(Arc::new(permit)),
+            ..self.clone()
+        }
+    }
+
+    /// Whether the instance still runs calls. One that has trapped, has reached
+    /// a limit or was stopped does not, and never will again.
+    pub fn is_alive(&self) -> bool {
+        self.instance.is_alive()
     }
 
     /// Stores every layer that the store lacks, then the manifest under each
@@ -158,7 +188,13 @@ impl Cache {
     /// there, on a probe that is taken away again.
     pub async fn check(&self) -> Result<Access, Error> {
         let access = self.call(Job::Check).await?;
-        Ok(Access::from_backend(access, &self.scrubber))
+        let mut access = Access::from_backend(access, &self.scrubber);
+        let through = self.instance.traffic.through();
+        for attempt in &mut access.attempts {
+            let outcome = std::mem::replace(&mut attempt.outcome, Ok(()));
+            attempt.outcome = outcome.map_err(|error| error.through(through));
+        }
+        Ok(access)
     }
 
     /// Lists the manifests of every name.
@@ -248,7 +284,12 @@ impl Cache {
         self.instance
             .call(job)
             .await?
-            .map_err(|error| Error::from_backend(error, &self.scrubber))
+            .map_err(|error| self.error(error))
+    }
+
+    /// What a backend reported, with the proxy that was between.
+    fn error(&self, error: types::Error) -> Error {
+        Error::from_backend(error, &self.scrubber).through(self.instance.traffic.through())
     }
 
     /// The chunks, then how the stream ended. Holds the instance for as long.
@@ -259,19 +300,19 @@ impl Cache {
         let cache = self.clone();
         stream::unfold(Some((cache, received)), |state| async move {
             let (cache, mut received) = state?;
-            match cache.instance.watch(received.chunks.next()).await {
+            match cache.instance.watch_stream(received.chunks.next()).await {
                 Ok(Some(Ok(chunk))) => return Some((Ok(chunk), Some((cache, received)))),
                 Ok(Some(Err(error))) => {
-                    let error = Error::from_backend(error, &cache.scrubber);
+                    let error = cache.error(error);
                     return Some((Err(error), None));
                 }
                 Ok(None) => {}
                 Err(stuck) => return Some((Err(stuck), None)),
             }
-            match cache.instance.watch(received.outcome).await {
+            match cache.instance.watch_stream(received.outcome).await {
                 Ok(Ok(Ok(()))) => None,
                 Ok(Ok(Err(error))) => {
-                    let error = Error::from_backend(error, &cache.scrubber);
+                    let error = cache.error(error);
                     Some((Err(error), None))
                 }
                 Ok(Err(_)) => Some((Err(cache.instance.failed().await), None)),

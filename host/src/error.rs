@@ -40,11 +40,12 @@ pub enum Error {
         /// How it ended.
         reason: String,
     },
-    /// The backend asks for an authority that nobody named.
+    /// The backend asks for an authority that it is not granted.
     #[error(
-        "the plugin {plugin} wants to reach {authority}, which neither its description nor an \
-         attribute or a variable names (for this machine's own addresses one of the latter has to), \
-         or which this host does not allow; it was not opened"
+        "the plugin {plugin} wants to reach {authority}, which it was not granted: neither its \
+         description nor an attribute or a variable that it sees names this server, or the server \
+         is on this machine, on a private network or internal to a cloud, and no attribute names \
+         it as the store's address, or this host allows others only. The cache was not opened"
     )]
     Denied {
         /// The plugin's file.
@@ -130,7 +131,25 @@ fn known_types(known: &[String]) -> String {
 }
 
 impl Error {
-    /// Reads what a backend answered.
+    /// The same, where requests went through a proxy: what answered may have
+    /// been the proxy.
+    pub(crate) fn through(mut self, proxy: Option<&str>) -> Self {
+        if let (
+            Some(proxy),
+            Self::Unauthenticated(text)
+            | Self::Forbidden(text)
+            | Self::Unavailable(text)
+            | Self::Corrupt(text)
+            | Self::Other(text),
+        ) = (proxy, &mut self)
+            && !text.contains(proxy)
+        {
+            text.push_str(&format!("; requests go through {proxy}"));
+        }
+        self
+    }
+
+    /// Reads what a backend answered. Its text may have several lines.
     pub(crate) fn from_backend(error: types::Error, scrub: &Scrubber) -> Self {
         use types::Error as Wit;
         match error {
@@ -145,6 +164,36 @@ impl Error {
             Wit::Corrupt(text) => Self::Corrupt(scrub.clean_lines(&text)),
             Wit::Content(text) => Self::Content(scrub.clean_lines(&text)),
             Wit::Other(text) => Self::Other(scrub.clean_lines(&text)),
+        }
+    }
+
+    /// The same error for another call. Only what opening a cache can end with
+    /// keeps its kind; the rest keeps its text.
+    pub(crate) fn again(&self) -> Self {
+        match self {
+            Self::NotABackend { plugin, reason } => Self::NotABackend {
+                plugin: plugin.clone(),
+                reason: reason.clone(),
+            },
+            Self::PluginFailed { plugin, reason } => Self::PluginFailed {
+                plugin: plugin.clone(),
+                reason: reason.clone(),
+            },
+            Self::Denied { plugin, authority } => Self::Denied {
+                plugin: plugin.clone(),
+                authority: authority.clone(),
+            },
+            Self::InvalidAttribute { name, reason } => Self::InvalidAttribute {
+                name: name.clone(),
+                reason: reason.clone(),
+            },
+            Self::Setup(text) => Self::Setup(text.clone()),
+            Self::Unauthenticated(text) => Self::Unauthenticated(text.clone()),
+            Self::Forbidden(text) => Self::Forbidden(text.clone()),
+            Self::Unavailable(text) => Self::Unavailable(text.clone()),
+            Self::Corrupt(text) => Self::Corrupt(text.clone()),
+            Self::Content(text) => Self::Content(text.clone()),
+            other => Self::Other(other.to_string()),
         }
     }
 }

@@ -16,7 +16,7 @@ use crate::limits;
 use crate::listener::OnEvent;
 use crate::state::State;
 use crate::text::Scrubber;
-use crate::{Cache, Content, Description, Digest, Error, Event, Grants, Host, Identity};
+use crate::{Cache, Content, Description, Digest, Error, Event, Grants, Host, Identity, Policy};
 use crate::{nearest, secrets, typed};
 
 /// The package of the contract, and the version of it that this host speaks.
@@ -147,13 +147,17 @@ impl Plugin {
 
     /// Opens a cache in an instance of its own. `attributes` are the user's,
     /// without `type`, `mode` and `ignore-error`. Of the granted variables the
-    /// plugin sees those that its description names.
+    /// plugin sees those that its description asks for.
     pub async fn open(
         &self,
         attributes: &[(String, String)],
         mut options: OpenOptions,
     ) -> Result<Cache, Error> {
-        options.grants.variables.keep_described(&self.0.description);
+        let description = &self.0.description;
+        options.grants.variables.keep_described(description);
+        let policy = options.grants.policy.take();
+        let policy = policy.unwrap_or_else(|| Policy::of_type(&description.r#type));
+        self.0.host.client().check_proxies()?;
         let scrubber = Arc::new(Scrubber::new(self.secrets(attributes, &options.grants)));
         let on_event = options.on_event.unwrap_or_else(|| Arc::new(|_: Event| ()));
         let mut state = State::new(
@@ -166,13 +170,15 @@ impl Plugin {
         if let Some(content) = options.content {
             state.content = content;
         }
-        state.files = Arc::new(LentFiles::decide(&options.grants, &self.0.description));
+        state.files = Arc::new(LentFiles::decide(&options.grants, &policy, description));
         state.identity = options.identity;
+        state.scopes = policy.judge(description).0.scopes;
         let opening = Opening {
             plugin: self.0.name.clone(),
             description: self.0.description.clone(),
             attributes: attributes.to_vec(),
             grants: options.grants,
+            policy,
         };
         let instance = Instance::start(self.0.host.engine(), self.0.pre.clone(), state, opening)
             .await

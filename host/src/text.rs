@@ -2,8 +2,9 @@
 //! the names of caches: they may hold a terminal's control sequences, a line
 //! that looks like one of ours, or a secret that the host lent.
 
+use std::collections::VecDeque;
 use std::ops::Range;
-use std::sync::{PoisonError, RwLock};
+use std::sync::{PoisonError, RwLock, RwLockWriteGuard};
 
 use crate::{secrets, typed};
 
@@ -13,7 +14,7 @@ const REDACTED: &str = "[redacted]";
 /// The most characters of one text that are shown.
 const LONGEST: usize = 4096;
 /// The most lines of one text that are shown.
-const MOST_LINES: usize = 64;
+const MOST_LINES: usize = 40;
 /// The most characters of a name that are shown: as many as stores allow.
 const LONGEST_NAME: usize = 1024;
 /// The most of a text that is looked at, in bytes.
@@ -23,33 +24,82 @@ const LONGEST_READ: usize = 128 << 10;
 /// two that way.
 const MARGIN: usize = 32 << 10;
 
+/// How many secrets of one kind that were learnt while the plugin ran are kept:
+/// the last ones. Each is looked for in every text, and a plugin can make as many
+/// as it likes.
+const MOST_LEARNT: usize = 512;
+/// A longer text is not learnt while the plugin runs, in bytes: no token has so
+/// many, and a plugin that sends one knows it already.
+const LONGEST_LEARNT: usize = 16 << 10;
+
 /// Takes secrets and control characters out of texts that are shown. Learns of
 /// new secrets at any time.
 #[derive(Default)]
 pub struct Scrubber {
-    secrets: RwLock<Vec<Vec<u8>>>,
+    /// Of the attributes and variables. They stay.
+    given: Vec<Vec<u8>>,
+    learnt: RwLock<Learnt>,
+}
+
+/// Secrets that turned up while the plugin ran. Those of the host have a place
+/// of their own, from which a plugin that makes up tokens cannot drive them.
+#[derive(Default)]
+struct Learnt {
+    lent: Recent,
+    sent: Recent,
+}
+
+/// The last secrets of one kind, the latest at the end.
+#[derive(Default)]
+struct Recent(VecDeque<Vec<u8>>);
+
+impl Recent {
+    fn add(&mut self, secret: &str) {
+        if secret.len() > LONGEST_LEARNT {
+            return;
+        }
+        for form in secrets::forms(secret) {
+            match self.0.iter().position(|known| *known == form) {
+                Some(at) => drop(self.0.remove(at)),
+                None if self.0.len() >= MOST_LEARNT => drop(self.0.pop_front()),
+                None => {}
+            }
+            self.0.push_back(form);
+        }
+    }
 }
 
 impl Scrubber {
     /// A scrubber that knows these secrets, and the parts of each that are
     /// secret by themselves.
     pub fn new(secrets: impl IntoIterator<Item = String>) -> Self {
-        let scrubber = Self::default();
-        for secret in secrets {
-            scrubber.learn(&secret);
-        }
-        scrubber
-    }
-
-    /// Redacts this from now on, and its parts. A secret of fewer than 6 bytes is
-    /// left: to replace every `a` in a text would tell more than it hides.
-    pub fn learn(&self, secret: &str) {
-        let mut known = self.secrets.write().unwrap_or_else(PoisonError::into_inner);
-        for secret in secrets::forms(secret) {
-            if !known.contains(&secret) {
-                known.push(secret);
+        let mut given = Vec::new();
+        for form in secrets.into_iter().flat_map(|s| secrets::forms(&s)) {
+            if !given.contains(&form) {
+                given.push(form);
             }
         }
+        Self {
+            given,
+            learnt: RwLock::default(),
+        }
+    }
+
+    /// Redacts this, which the host lends to a plugin or a user typed, and its
+    /// parts from now on. A secret of fewer than 6 bytes is left: to replace every
+    /// `a` in a text would tell more than it hides. Of many, the last ones count.
+    pub fn learn(&self, secret: &str) {
+        self.learning().lent.add(secret);
+    }
+
+    /// Redacts what the plugin itself sends as a secret, and its parts, from now
+    /// on.
+    pub(crate) fn learn_sent(&self, secret: &str) {
+        self.learning().sent.add(secret);
+    }
+
+    fn learning(&self) -> RwLockWriteGuard<'_, Learnt> {
+        self.learnt.write().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Redacts from now on what in this text belongs to a name that sounds like
@@ -83,20 +133,6 @@ impl Scrubber {
         bounded(disarm(&text, |_| Some(' ')), LONGEST, was_cut)
     }
 
-    /// The text as [`Self::clean`] gives it, but in as many lines as it has.
-    /// All but the first are indented, so that none looks like one of another
-    /// author, and none can be a command to a CI system.
-    pub fn clean_lines(&self, text: &str) -> String {
-        let (text, was_cut) = self.redact(text);
-        let text = text.replace("\r\n", "\n");
-        let text = text.trim_end_matches('\n');
-        let cut = text.match_indices('\n').nth(MOST_LINES - 1);
-        let (text, was_cut) = cut.map_or((text, was_cut), |(at, _)| (&text[..at], true));
-        let lines = disarm(text, Some);
-        let lines = lines.lines().map(|line| part_line_command(line.trim_end()));
-        bounded(lines.collect::<Vec<_>>().join("\n  "), LONGEST, was_cut)
-    }
-
     /// A text of our own, of any length and of several lines, which may quote
     /// what others wrote: without secrets, and with control characters replaced.
     pub fn clean_page(&self, text: &str) -> String {
@@ -121,12 +157,45 @@ impl Scrubber {
 
     /// Where there are secrets in a text.
     fn secrets_in(&self, text: &str) -> Vec<Range<usize>> {
-        let known = self.secrets.read().unwrap_or_else(PoisonError::into_inner);
+        let learnt = self.learnt.read().unwrap_or_else(PoisonError::into_inner);
+        let known = self.given.iter().chain(&learnt.lent.0);
         let mut found = secrets::tokens(text);
-        for secret in known.iter() {
+        for secret in known.chain(&learnt.sent.0) {
             found.extend(secrets::occurrences(text, secret));
         }
         found
+    }
+
+    /// The text as [`Self::clean`] makes it, but with its lines: each after the
+    /// first is indented, so that none can be taken for a line of ours, nor for
+    /// a command to a CI system, which some take off white space to find.
+    pub fn clean_lines(&self, text: &str) -> String {
+        // Before it is divided, as a secret may have several lines.
+        let (text, was_cut) = self.redact(text);
+        let mut lines = text.lines().map(|line| {
+            let line = Self::default().clean(line);
+            // A mark of a command at the start of a line is taken apart.
+            match line.trim_start().starts_with("::") {
+                true => line.replacen("::", ": :", 1),
+                false => line,
+            }
+        });
+        let mut clean = lines.next().unwrap_or_default();
+        let mut was_cut = was_cut || text.lines().nth(MOST_LINES).is_some();
+        for line in lines.take(MOST_LINES - 1) {
+            if clean.len() + line.len() > LONGEST {
+                was_cut = true;
+                break;
+            }
+            let indent = if line.starts_with("  ") { "" } else { "  " };
+            clean.push('\n');
+            clean.push_str(indent);
+            clean.push_str(line.trim_end());
+        }
+        if was_cut && !clean.ends_with('…') {
+            clean.push('…');
+        }
+        clean
     }
 
     /// The text, or as much of it as can be shown, without secrets; and whether
@@ -290,6 +359,34 @@ mod tests {
     }
 
     #[test]
+    fn what_a_plugin_makes_the_host_remember_is_bounded() {
+        let scrub = Scrubber::new(["given-secret".into()]);
+        scrub.learn("lent-secret");
+        for number in 0..10 * MOST_LEARNT {
+            scrub.learn_sent(&format!("made-up-{number:06}"));
+        }
+        scrub.learn_sent(&"x".repeat(LONGEST_LEARNT + 1));
+        let learnt = scrub.learnt.read().expect("not poisoned");
+        assert_eq!(learnt.sent.0.len(), MOST_LEARNT);
+        drop(learnt);
+        let last = format!("made-up-{:06}", 10 * MOST_LEARNT - 1);
+        assert_eq!(
+            scrub.clean(&format!("given-secret lent-secret {last}")),
+            "[redacted] [redacted] [redacted]"
+        );
+    }
+
+    #[test]
+    fn a_secret_that_is_used_again_is_kept_before_others() {
+        let scrub = Scrubber::default();
+        for number in 0..2 * MOST_LEARNT {
+            scrub.learn_sent("used-all-the-time");
+            scrub.learn_sent(&format!("made-up-{number:06}"));
+        }
+        assert_eq!(scrub.clean("used-all-the-time"), "[redacted]");
+    }
+
+    #[test]
     fn a_token_that_nobody_lent_is_redacted_as_well() {
         let token = "eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJtZSJ9.c2lnbmF0dXJl-_";
         let scrub = Scrubber::default();
@@ -323,23 +420,6 @@ mod tests {
         }
         assert_eq!(scrub.clean("x\n::error::y"), "x ::error::y");
         assert_eq!(scrub.clean("fix##1, C## and ##"), "fix##1, C## and ##");
-    }
-
-    #[test]
-    fn several_lines_stay_several_and_none_looks_like_one_of_ours() {
-        let scrub = Scrubber::new(["hunter22".into()]);
-        assert_eq!(
-            scrub
-                .clean_lines("no credential. Passed over:\r\n  environment: hunter22\n\u{1b}[1A\n"),
-            "no credential. Passed over:\n    environment: [redacted]\n  \u{fffd}[1A"
-        );
-        assert_eq!(
-            scrub.clean_lines("a\nerror: b\n ::error::c\n##[d]"),
-            "a\n  error: b\n   : :error::c\n  # #[d]"
-        );
-        let flood = scrub.clean_lines(&"x\n".repeat(10_000));
-        assert_eq!(flood.lines().count(), MOST_LINES);
-        assert!(flood.ends_with('…'));
     }
 
     #[test]
@@ -377,6 +457,41 @@ mod tests {
         let scrub = Scrubber::default();
         scrub.learn_typed("type=azblob;secret_access_key=c2VjcmV0;container=c");
         assert_eq!(scrub.clean("no `c2VjcmV0`"), "no `[redacted]`");
+    }
+
+    #[test]
+    fn an_error_keeps_its_lines_and_none_of_them_can_be_taken_for_another_text() {
+        let scrub = Scrubber::new(["-----BEGIN KEY-----\nMIIEvQIBADAN\n-----END".into()]);
+        for (text, shown) in [
+            ("one\n  two\nthree", "one\n  two\n  three"),
+            ("one\r\ntwo\r", "one\n  two\u{fffd}"),
+            ("one\n\ntwo\n", "one\n\n  two"),
+            ("\nerror: forged", "\n  error: forged"),
+            (
+                "a\n::error::b\n  ::warning ::c",
+                "a\n  : :error::b\n  : :warning ::c",
+            ),
+            ("a\n##vso[x]", "a\n  # #vso[x]"),
+            ("a\n\u{1b}[1A", "a\n  \u{fffd}[1A"),
+            (
+                "key -----BEGIN KEY-----\nMIIEvQIBADAN\n-----END\nx",
+                "key [redacted]\n  x",
+            ),
+        ] {
+            let clean = scrub.clean_lines(text);
+            let no_trailing = |text: &str| {
+                text.lines()
+                    .map(str::trim_end)
+                    .collect::<Vec<_>>()
+                    .join("\n")
+            };
+            assert_eq!(no_trailing(&clean), shown, "{text:?}");
+        }
+        let flood = scrub.clean_lines(&"x\n".repeat(1000));
+        assert_eq!(flood.lines().count(), MOST_LINES);
+        assert!(flood.ends_with('…'), "{flood}");
+        let flood = scrub.clean_lines(&format!("{0}\n{0}", "x".repeat(LONGEST)));
+        assert!(flood.len() < LONGEST + 10 && flood.ends_with('…'));
     }
 
     #[test]

@@ -69,19 +69,50 @@ pub(super) fn listing(xml: &[u8]) -> Result<Listing, String> {
     }
 }
 
-/// Reads an error's code and message; empty where the body is no such thing.
-pub(super) fn error(xml: &[u8]) -> (String, String) {
-    let (mut code, mut message) = (String::new(), String::new());
+/// What an error's body says.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(super) struct Told {
+    pub(super) code: String,
+    /// Azure's own words.
+    pub(super) message: String,
+    /// What it says beside: names such as `HeaderName`, and their values.
+    pub(super) details: Vec<(String, String)>,
+}
+
+/// How much of a detail is kept, in bytes: the text that a signature covers has
+/// some hundreds.
+const LONGEST_DETAIL: usize = 1500;
+
+/// How many details are kept; Azure gives up to four.
+const MOST_DETAILS: usize = 8;
+
+/// Reads an error; empty where the body is no such thing.
+pub(super) fn error(xml: &[u8]) -> Told {
+    let mut told = Told::default();
     let read = walk(xml, |path, _, text| match path {
-        ["Error", "Code"] => code = text.to_owned(),
-        // The lines that follow repeat the request id and the time.
-        ["Error", "Message"] => message = text.lines().next().unwrap_or("").trim().to_owned(),
+        ["Error", "Code"] => told.code = text.trim().to_owned(),
+        ["Error", "Message"] => told.message = own_words(text),
+        ["Error", name] if told.details.len() < MOST_DETAILS => {
+            let text = own_words(text);
+            if !text.is_empty() {
+                let text = text[..text.floor_char_boundary(LONGEST_DETAIL)].to_owned();
+                told.details.push(((*name).to_owned(), text));
+            }
+        }
         _ => {}
     });
     match read {
-        Ok(()) => (code, message),
-        Err(_) => Default::default(),
+        Ok(()) => told,
+        Err(_) => Told::default(),
     }
+}
+
+/// A text without the lines that repeat the request's id and time.
+fn own_words(text: &str) -> String {
+    let lines = text.lines().map(str::trim_end);
+    let is_own = |line: &&str| !line.starts_with("RequestId:") && !line.starts_with("Time:");
+    let lines: Vec<&str> = lines.filter(is_own).collect();
+    lines.join("\n").trim().to_owned()
 }
 
 /// The body of Put Block List: these uncommitted blocks, in this order.

@@ -11,7 +11,7 @@ use crate::blob::Blobs;
 use crate::digest::Digest;
 use crate::error::Error;
 use crate::side_by_side::side_by_side;
-use crate::transport::Transport;
+use crate::transport::{Event, Transport};
 
 /// What stands under one name.
 pub(crate) struct Imported {
@@ -46,6 +46,16 @@ impl<T: Transport> Cache<T> {
             Some((name.clone(), outcome))
         });
         let loaded: Vec<(String, Result<Manifest, Error>)> = loaded.collect();
+
+        if loaded.is_empty() && blobs.has_no_container() {
+            // An empty cache too, but perhaps not the one that was meant.
+            self.transport.emit(Event::Warning(format!(
+                "there is no container `{}` in the storage account `{}`, so there is no cache in \
+                 it: check the name, or let the first push make it",
+                self.config.container.as_str(),
+                self.config.account
+            )));
+        }
 
         // Names share most of their layers: each is looked up once.
         let manifests = loaded

@@ -1,6 +1,8 @@
 //! The address of a storage account, in every form that people give it.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
+
+use crate::secret::unquoted;
 
 /// Where a storage account's Blob service is.
 ///
@@ -13,7 +15,7 @@ pub(crate) struct AccountUrl {
     pub(crate) https: bool,
     /// `host` or `host:port`, in lower case, without the scheme's own port.
     pub(crate) authority: String,
-    /// What stands before the container: empty, or `/` and segments, encoded
+    /// What precedes the container: empty, or `/` and segments, encoded
     /// as on the wire, without a closing `/`.
     pub(crate) path: String,
 }
@@ -22,7 +24,7 @@ impl AccountUrl {
     /// Reads an address. Without a scheme it means https. The reason of a
     /// failure does not repeat the address, which may hold a secret.
     pub(crate) fn parse(text: &str) -> Result<Self, &'static str> {
-        let text = text.trim();
+        let text = unquoted(text);
         if text.is_empty() {
             return Err("empty: give an address such as https://ACCOUNT.blob.core.windows.net");
         }
@@ -61,31 +63,35 @@ impl AccountUrl {
         })
     }
 
-    /// The account's name as far as the address tells it: the host's first
-    /// label as in BuildKit, or else, where the account stands in the path,
-    /// the path's first segment. `-secondary` belongs to the endpoint, not to
-    /// the account.
-    pub(crate) fn account(&self) -> Option<String> {
-        let (host, _) = self
-            .authority
-            .rsplit_once(':')
-            .filter(|(_, port)| !port.ends_with(']'))
-            .unwrap_or((&self.authority, ""));
-        let in_path = self.path.split('/').nth(1).filter(|name| !name.is_empty());
-        let (first, rest) = host.split_once('.').unwrap_or((host, ""));
-        let is_address =
-            host.starts_with('[') || host.bytes().all(|b| b.is_ascii_digit() || b == b'.');
-        let name = match in_path {
-            Some(name) if !rest.split('.').any(|label| label == "blob") => name,
-            _ if is_address => return None,
-            _ => first,
-        };
-        let name = name.strip_suffix("-secondary").unwrap_or(name);
-        (!name.is_empty()).then(|| name.to_owned())
+    /// The host, without the port; an IPv6 address in its brackets.
+    pub(crate) fn host(&self) -> &str {
+        host_of(&self.authority)
+    }
+
+    /// Whether it is an address rather than a name.
+    pub(super) fn is_address(&self) -> bool {
+        let host = self.host();
+        host.starts_with('[') || host.parse::<Ipv4Addr>().is_ok()
     }
 }
 
-const NO_PORT: &str = "its port is no number from 1 to 65535";
+/// The host of `host` or `host:port`.
+fn host_of(authority: &str) -> &str {
+    match authority.rsplit_once(':') {
+        Some((host, port)) if !port.ends_with(']') => host,
+        _ => authority,
+    }
+}
+
+/// Whether what is sent to this `host` or `host:port` stays on this machine:
+/// `localhost` or a loopback address. Other names may lead anywhere.
+pub(crate) fn is_loopback(authority: &str) -> bool {
+    let host = host_of(authority);
+    let address: Option<IpAddr> = host.trim_matches(['[', ']']).parse().ok();
+    host == "localhost" || address.is_some_and(|address| address.to_canonical().is_loopback())
+}
+
+const NO_PORT: &str = "its port is not a number from 1 to 65535";
 
 /// A host and perhaps a port, without the port that the scheme has anyway.
 fn parse_authority(text: &str, own_port: u16) -> Result<String, &'static str> {
@@ -120,7 +126,7 @@ fn parse_authority(text: &str, own_port: u16) -> Result<String, &'static str> {
     };
     if !is_host {
         return Err(
-            "it names no host: give an address such as https://ACCOUNT.blob.core.windows.net",
+            "it does not name a host: give an address such as https://ACCOUNT.blob.core.windows.net",
         );
     }
     if ends_in_a_number(&host) && host.parse::<Ipv4Addr>().is_err() {

@@ -32,8 +32,8 @@ const fn plain(
 pub(crate) const ATTRIBUTES: &[Attribute] = &[
     plain(
         "account_url",
-        "Address of the storage account, such as https://ACCOUNT.blob.core.windows.net, which \
-         connection_string tells as well",
+        "Address of the storage account, such as https://ACCOUNT.blob.core.windows.net, or of the \
+         container in it; connection_string names it too",
         None,
     ),
     plain(
@@ -131,15 +131,15 @@ pub(super) struct Given {
 }
 
 impl Given {
-    /// The error that this value does not do.
+    /// The error that this value is not acceptable.
     pub(super) fn wrong(&self, reason: impl Into<String>) -> Error {
         Error::attribute(self.source, reason)
     }
 
-    /// What the value says to `parse`, or the error that it does not do.
-    pub(super) fn read<T>(
+    /// What `parse` reads in the value, or the error that it is not acceptable.
+    pub(super) fn read<T, R: Into<String>>(
         &self,
-        parse: impl FnOnce(&str) -> Result<T, &'static str>,
+        parse: impl FnOnce(&str) -> Result<T, R>,
     ) -> Result<T, Error> {
         parse(&self.value).map_err(|reason| self.wrong(reason))
     }
@@ -227,4 +227,14 @@ fn take_value<'a>(
             source: name,
             value: std::mem::take(value),
         })
+}
+
+/// Reads a boolean in the forms that Go's `strconv.ParseBool` accepts, as
+/// BuildKit and its tools do.
+pub(crate) fn boolean(text: &str) -> Option<bool> {
+    match text.trim() {
+        "1" | "t" | "T" | "true" | "TRUE" | "True" => Some(true),
+        "0" | "f" | "F" | "false" | "FALSE" | "False" => Some(false),
+        _ => None,
+    }
 }

@@ -11,7 +11,9 @@ pub(crate) struct Variable {
 
 /// Every variable that is read.
 pub(crate) const VARIABLES: &[Variable] = &[
-    secret(
+    // What is secret in it is its query, which may be a SAS token: the host
+    // takes that out of every URL.
+    shown(
         "BUILDKIT_AZURE_STORAGE_ACCOUNT_URL",
         "Stands in for account_url",
     ),
@@ -26,7 +28,7 @@ pub(crate) const VARIABLES: &[Variable] = &[
     shown("BUILDKIT_AZURE_STORAGE_PREFIX", "Stands in for prefix"),
     shown(
         "AZURE_STORAGE_ACCOUNT",
-        "Name of the storage account, where nothing else tells it",
+        "Name of the storage account, where the address does not tell it",
     ),
     secret("AZURE_STORAGE_KEY", "Stands in for secret_access_key"),
     secret("AZURE_STORAGE_SAS_TOKEN", "Stands in for sas_token"),
@@ -55,7 +57,7 @@ pub(crate) const VARIABLES: &[Variable] = &[
     secret("AZURE_CLIENT_CERTIFICATE_PASSWORD", "Password of that file"),
     shown(
         "AZURE_CLIENT_SEND_CERTIFICATE_CHAIN",
-        "Whether to send the certificate's whole chain: 1 or true",
+        "Whether to send the certificate's whole chain, such as 1 or true",
     ),
     shown("AZURE_USERNAME", "User who signs in to the application"),
     secret("AZURE_PASSWORD", "Password of that user"),

@@ -5,8 +5,8 @@ use std::time::{Duration, SystemTime};
 use crate::json::Reader;
 use crate::secret::Secret;
 
-/// A token that ends in less than this counts as expired: a request that
-/// carries it takes time, and clocks differ.
+/// A token that ends in less than this is to be renewed: a request that carries
+/// it takes time, and clocks differ.
 pub(super) const MARGIN: Duration = Duration::from_secs(5 * 60);
 
 /// A bearer token.
@@ -52,7 +52,7 @@ impl Token {
         })
     }
 
-    /// Whether it does for another request.
+    /// Whether it is good for some time yet.
     pub(super) fn is_good(&self, now: SystemTime) -> bool {
         self.expires_at > now + MARGIN
     }

@@ -145,6 +145,13 @@ impl Transport for Wasi {
         wasip3::clocks::monotonic_clock::wait_for(nanoseconds(duration)).await;
     }
 
+    async fn within<R>(&self, limit: Duration, work: impl Future<Output = R>) -> Option<R> {
+        match select(pin!(work), pin!(self.sleep(limit))).await {
+            Either::Left((result, _)) => Some(result),
+            Either::Right(((), _)) => None,
+        }
+    }
+
     fn random(&self) -> u64 {
         wasip3::random::random::get_random_u64()
     }

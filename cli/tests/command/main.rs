@@ -2,11 +2,14 @@
 //! and a store that checks signatures.
 
 mod check;
+mod granting;
 mod misuse;
 mod names;
+mod network;
 mod plugins;
 mod pull;
 mod push;
+mod scarce;
 mod secrecy;
 mod stopping;
 mod terminal;

@@ -97,7 +97,6 @@ pub(super) const ODD: &[&str] = &[
     "{x}",
     "\"q\"",
     "<x>",
-    "a\\b",
     "a|b^c`d",
     "!$*,",
     // What is changed where a text is shown.
@@ -114,7 +113,8 @@ pub(super) const ODD: &[&str] = &[
 pub(super) async fn names_may_hold_odd_characters(subject: &Subject) -> Outcome {
     let name = unique("odd");
     let long = "long-".repeat(160);
-    for odd in ODD.iter().chain([&long.as_str()]) {
+    // Azurite stores a backslash as a slash, and so lists it.
+    for odd in ODD.iter().copied().chain(["a\\b", &long]) {
         let name = format!("{name}/{odd}");
         let sample = Sample::of_sizes([1]);
         subject.store(&name, &sample).await?;

@@ -244,17 +244,21 @@ fn a_full_disk_is_said_with_the_file() {
     const FULL: &str = "/dev/full";
     run(async {
         let subject = azblob_on(&blob_store()).await;
-        let sample = Sample::of_sizes([1000]);
+        // In one request, and in ranges side by side.
+        let sample = Sample::of_sizes([1000, 20 << 20]);
         subject.store("app", &sample).await.expect("an export");
         let cache = subject.open_to_read(&["app"]).await.expect("open");
-        let file = std::fs::File::options().read(true).write(true).open(FULL);
-        let (file, layer) = (file.expect("the file"), &sample.manifest.layers[0]);
         let fetch = Fetch::new(cache, FetchOptions::default());
-        let fetched = fetch
-            .layer(&layer.blob, layer.size, file, FULL.as_ref(), &|_| ())
-            .await;
-        let error = fetched.expect_err("no space");
-        assert!(matches!(error, Error::File { .. }), "{error:?}");
-        assert!(error.to_string().contains(FULL), "{error}");
+        for layer in &sample.manifest.layers {
+            let file = std::fs::File::options().read(true).write(true).open(FULL);
+            let file = file.expect("the file");
+            let fetched = fetch
+                .layer(&layer.blob, layer.size, file, FULL.as_ref(), &|_| ())
+                .await;
+            let error = fetched.expect_err("no space");
+            assert!(matches!(error, Error::File { .. }), "{error:?}");
+            let text = error.to_string();
+            assert!(text.contains(FULL) && text.contains("space"), "{text}");
+        }
     });
 }

@@ -3,6 +3,7 @@
 
 mod azurite_credentials;
 mod bad_input;
+mod checks;
 mod conformance;
 mod credentials_leaks;
 mod credentials_program;
@@ -13,6 +14,7 @@ mod fixtures;
 mod hostile;
 mod kills;
 mod leftovers;
+mod lifecycle;
 mod limits;
 mod memory;
 mod names;

@@ -120,14 +120,26 @@ pub fn shown_text(data: &[u8]) {
         return;
     };
     let (secrets, said) = text.split_once("\n\n").unwrap_or(("", text));
-    let shown = Scrubber::new(secrets.lines().map(str::to_owned)).clean(said);
-    assert!(shown.chars().count() <= 4096 + 1);
-    assert!(!shown.contains(char::is_control), "{shown:?}");
-    for (at, _) in shown.match_indices("##") {
-        let word = shown[at..].trim_start_matches('#');
-        let behind = word.trim_start_matches(|c: char| c.is_ascii_alphabetic());
-        assert!(!behind.starts_with('['), "{shown:?}");
+    let scrubber = Scrubber::new(secrets.lines().map(str::to_owned));
+    let (shown, lines) = (scrubber.clean(said), scrubber.clean_lines(said));
+    let has_command = |text: &str| {
+        text.match_indices("##").any(|(at, _)| {
+            let word = text[at..].trim_start_matches('#');
+            let behind = word.trim_start_matches(|c: char| c.is_ascii_alphabetic());
+            behind.starts_with('[')
+        })
+    };
+    for (number, line) in lines.split('\n').enumerate() {
+        assert!(number == 0 || line.starts_with("  "), "{lines:?}");
+        let obeyed = line.contains(char::is_control) || has_command(line);
+        let is_command = number > 0 && line.trim_start().starts_with("::");
+        assert!(!obeyed && !is_command, "{lines:?}");
     }
+    assert!(shown.chars().count() <= 4096 + 1);
+    assert!(
+        !shown.contains(char::is_control) && !has_command(&shown),
+        "{shown:?}"
+    );
     // Where a secret is not plain text, there is more than one way to show it;
     // and what stands in its place must not be one.
     let is_plain = |secret: &&str| {
@@ -135,7 +147,9 @@ pub fn shown_text(data: &[u8]) {
         secret.len() >= 6 && secret.bytes().all(plain) && !"redacted".contains(*secret)
     };
     for secret in secrets.lines().filter(is_plain) {
-        assert!(!shown.contains(secret), "{secret}: {shown}");
+        for shown in [&shown, &lines] {
+            assert!(!shown.contains(secret), "{secret}: {shown}");
+        }
     }
 }
 

@@ -168,7 +168,9 @@ impl Layout {
 
 /// How many files are hashed at a time: one a processor.
 fn at_once() -> usize {
-    std::thread::available_parallelism().map_or(2, usize::from)
+    /// More at once outrun any disk, and each has a file open.
+    const MOST: usize = 32;
+    std::thread::available_parallelism().map_or(2, |all| all.get().min(MOST))
 }
 
 /// One layer for each blob.

@@ -7,8 +7,8 @@ use super::{digest, layers, scripted};
 use crate::cache::Reading;
 use crate::cache::import::Imported;
 use crate::error::Error;
-use crate::transport::Request;
 use crate::transport::scripted::Reply;
+use crate::transport::{Event, Request};
 
 /// A store that holds a cache of these layers under these names.
 fn holding(sizes: &[u64], names: &str) -> Store {
@@ -34,6 +34,18 @@ fn a_name_that_does_not_exist_is_an_empty_cache() {
             has_container,
             "an import makes no container"
         );
+        // No such cache is not the same as no such container.
+        let events = cache.transport.events.borrow();
+        match &**events {
+            [] => assert!(has_container),
+            [Event::Warning(text)] => {
+                assert!(
+                    !has_container && text.contains("no container `buildkit-cache`"),
+                    "{text}"
+                );
+            }
+            other => panic!("{other:?}"),
+        }
     }
 }
 
@@ -104,7 +116,10 @@ fn another_server_that_knows_nothing_is_not_an_empty_cache() {
     let Err(Error::Other(text)) = block_on(cache.import()) else {
         panic!("it passed for an empty cache")
     };
-    assert!(text.contains("no answer of Azure Blob Storage"), "{text}");
+    assert!(
+        text.contains("not an answer of Azure Blob Storage"),
+        "{text}"
+    );
     assert!(block_on(cache.export(layers(&[1]))).is_err());
     assert!(block_on(cache.read(digest(0), 0, None)).is_err());
     assert!(block_on(cache.list(crate::cache::Kind::Blobs)).is_err());

@@ -38,6 +38,19 @@ fn assert_harmless(text: &str) {
     assert!(!text.contains("##"), "{text:?}");
 }
 
+/// The same of an error, whose lines are kept: none of them looks like one that
+/// the program itself begins.
+#[track_caller]
+fn assert_harmless_lines(text: &str) {
+    let mut lines = text.lines();
+    assert_harmless(lines.next().unwrap_or_default());
+    for line in lines {
+        assert!(line.is_empty() || line.starts_with("  "), "{text:?}");
+        assert!(!line.trim_start().starts_with("::"), "{text:?}");
+        assert_harmless(line);
+    }
+}
+
 #[test]
 fn no_event_moves_the_cursor_or_begins_a_line() {
     run(async {
@@ -64,12 +77,10 @@ fn no_event_moves_the_cursor_or_begins_a_line() {
 #[test]
 fn no_error_moves_the_cursor_or_begins_a_line() {
     run(async {
-        let text = "\u{1b}]0;title\u{7}\r\u{1b}[1A\nerror: forged ##vso[x]\n::error::forged";
+        let text = "\u{1b}]0;title\u{7}\r\u{1b}[1A\nerror: forged ##vso[x]\n ::error::y";
         let error = import("tell", [("text", text)]).await.to_string();
-        let mut lines = error.lines();
-        assert_harmless(lines.next().expect("a line"));
-        let further: Vec<&str> = lines.collect();
-        assert_eq!(further, ["  error: forged # #vso[x]", "  : :error::forged"]);
+        assert_harmless_lines(&error);
+        assert_eq!(error.lines().count(), 3, "{error:?}");
     });
 }
 
@@ -88,7 +99,8 @@ fn no_name_and_no_finding_moves_the_cursor() {
         assert_harmless(&format!("{}{}", access.credential, access.store));
         for attempt in access.attempts {
             let why = attempt.outcome.expect_err("an error").to_string();
-            assert_harmless(&format!("{}{why}", attempt.what));
+            assert_harmless(&attempt.what);
+            assert_harmless_lines(&why);
         }
 
         let cache = open(orders("escapes", "manifests", [])).await;
