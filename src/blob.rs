@@ -4,10 +4,12 @@
 mod advice;
 mod block_id;
 mod checksum;
+mod concern;
 mod failure;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
 mod operations;
+mod properties;
 mod retry;
 mod sending;
 mod xml;
@@ -20,8 +22,10 @@ use std::cell::Cell;
 use futures::lock::Mutex;
 
 pub(crate) use block_id::BlockIds;
+pub(crate) use concern::Concern;
 pub(crate) use failure::Failure;
-pub(crate) use operations::{Condition, LONGEST_PAGE, MAX_PUT_BLOB, Page, Properties, Span};
+pub(crate) use operations::{Condition, LONGEST_PAGE, MAX_PUT_BLOB, Page, Span};
+pub(crate) use properties::{Properties, State};
 pub(crate) use xml::Listed;
 
 use failure::Refusal;

@@ -184,12 +184,12 @@ fn usable(
     let mut unusable = Vec::new();
     for Imported { name, outcome } in imported {
         let usable = outcome.map_err(anyhow::Error::from).and_then(|loaded| {
-            loaded.manifest.validate_for_buildkit()?;
             if let Some(blob) = loaded.missing.first().filter(|_| strict) {
                 return Err(anyhow!(Error::LayerLost(blob.clone())).context(STRICT));
             }
             lost.extend(loaded.missing.iter().cloned());
-            without(loaded.manifest, &name, &loaded.missing, console)
+            let whole = without(loaded.manifest, &name, &loaded.missing, console)?;
+            whole.map_or(Ok(None), |whole| fit(whole, &name, strict, console))
         });
         match usable {
             Ok(Some(manifest)) => found.push(Found { name, manifest }),
@@ -234,6 +234,39 @@ fn without(
     }
     let is_left = !had_layers || !pruned.manifest.layers.is_empty();
     Ok(is_left.then_some(pruned.manifest))
+}
+
+/// The cache without the layers with which BuildKit would fail a build. None
+/// where nothing is left of it.
+fn fit(
+    manifest: Manifest,
+    name: &str,
+    strict: bool,
+    console: &Console,
+) -> Result<Option<Manifest>> {
+    let unfit: Vec<_> = manifest.unfit_for_buildkit().take(10).collect();
+    if unfit.is_empty() {
+        manifest.validate()?;
+        return Ok(Some(manifest));
+    }
+    for (_, error) in unfit {
+        if strict {
+            return Err(anyhow!(error).context(STRICT));
+        }
+        console.warn(&format!(
+            "the cache `{}`: {error}: it is left out",
+            console.name(name)
+        ));
+    }
+    let pruned = manifest.without_unfit_layers()?;
+    console.warn(&format!(
+        "{} of {} and {} of `{}` are left out, and a build will make them again",
+        pruned.layers.len(),
+        number(manifest.layers.len(), "layer"),
+        number(pruned.records, "result"),
+        console.name(name),
+    ));
+    Ok((!pruned.manifest.layers.is_empty()).then_some(pruned.manifest))
 }
 
 /// The layers that the directory lacks, each once, the largest first: a large

@@ -71,6 +71,7 @@ macro_rules! for_each_case {
             sizes::hundreds_of_layers_come_back
             losses::a_lost_layer_is_named_and_stored_again
             losses::a_layer_of_another_size_is_missing_until_it_is_stored_again
+            losses::a_layer_that_cannot_be_read_is_missing_until_it_is_stored_again
             together::overlapping_exports_from_several_instances_all_succeed
             together::calls_of_every_kind_run_side_by_side_in_one_instance
             together::a_layer_can_be_read_many_times_at_once

@@ -48,6 +48,9 @@ pub enum NotRun {
     /// The store's own list of what it holds.
     #[error("it needs a store that can list what it holds")]
     NoListing,
+    /// A store in which a blob can be moved to where it cannot be read.
+    #[error("it needs a store with an archive tier, and a backend that knows it")]
+    NoArchive,
 }
 
 /// Fails the check with a text unless a condition holds.

@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::failure::{self, Cause, Refusal};
+use super::properties::State;
 use super::retry::{self, Attempt};
 use super::sending;
 use super::xml::{self, Listing};
@@ -17,8 +18,12 @@ pub fn xml(data: &[u8]) {
     let details = told.details.iter();
     let details: usize = details.map(|(name, text)| name.len() + text.len()).sum();
     assert!(told.code.len() + told.message.len() + details <= data.len());
-    if let Ok(listing) = xml::listing(data) {
+    if let Ok(mut listing) = xml::listing(data) {
         assert!(listing.blobs.len() <= data.len() / "<Blob/>".len());
+        // What cannot be read is not written as such.
+        for blob in &mut listing.blobs {
+            blob.state = State::default();
+        }
         assert_eq!(xml::listing(written(&listing).as_bytes()), Ok(listing));
     }
 }

@@ -4,6 +4,7 @@
 use std::rc::Rc;
 
 use super::failure::{Cause, Failure};
+use super::properties::{Properties, State};
 use super::xml::{self, Listing};
 use super::{Blobs, BlockIds, checksum};
 use crate::cache::layout::BlobKey;
@@ -31,14 +32,6 @@ pub(crate) enum Condition {
     Is(String),
 }
 
-/// A blob's size and version.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Properties {
-    /// In bytes.
-    pub(crate) size: u64,
-    pub(crate) etag: String,
-}
-
 /// What a ranged read found.
 pub(crate) enum Span<B> {
     /// The bytes, not read yet.
@@ -53,20 +46,28 @@ pub(crate) enum Span<B> {
 pub(crate) type Page = Listing;
 
 impl<T: Transport> Blobs<'_, T> {
-    /// Get Blob Properties: none where there is no such blob.
+    /// Get Blob Properties: none where there is no such blob. One whose length
+    /// the answer does not tell is there, and of no use.
     pub(crate) async fn properties(&self, key: &BlobKey) -> Result<Option<Properties>, Failure> {
         let request = self.request(Method::Head, Some(key));
         let Some(answer) = self.or_absent(self.send(&request, 200).await)? else {
             return Ok(None);
         };
         let length = answer.headers.get("content-length");
-        match length.and_then(|text| text.trim().parse().ok()) {
-            Some(size) => Ok(Some(Properties {
-                size,
-                etag: answer.headers.get("etag").unwrap_or("").to_owned(),
-            })),
-            None => Err(strange(&request, 200, "it does not tell the blob's length")),
-        }
+        let etag = answer.headers.get("etag").unwrap_or("").to_owned();
+        Ok(Some(
+            match length.and_then(|text| text.trim().parse().ok()) {
+                Some(size) => Properties {
+                    size,
+                    etag,
+                    state: State::of(&answer.headers),
+                },
+                None => Properties {
+                    etag,
+                    ..Properties::refused("it does not tell the blob's length".to_owned())
+                },
+            },
+        ))
     }
 
     /// Get Blob, the whole of it: none where there is no such blob.
@@ -192,13 +193,16 @@ impl<T: Transport> Blobs<'_, T> {
         Condition::Is(etag.to_owned()).put_on(&mut request.headers);
         match self.send(&request, 202).await {
             Ok(_) => Ok(true),
-            Err(failure) if failure.is_absence() || failure.status() == 412 => Ok(false),
+            Err(failure) if failure.is_absence() => Ok(false),
+            Err(failure) if failure.status() == 412 && !failure.refuses_this_blob() => Ok(false),
             Err(failure) => Err(failure),
         }
     }
 
     /// List Blobs whose keys begin with `prefix`, at most `count` of them, from
-    /// where the last part ended. A container that does not exist holds none.
+    /// where the last part ended. A container that does not exist holds none; of
+    /// one that anybody may read but not list, Azure says to those without a
+    /// credential that it does not exist, which is a failure here.
     pub(crate) async fn list(
         &self,
         prefix: &str,
@@ -210,6 +214,8 @@ impl<T: Transport> Blobs<'_, T> {
             ("restype", "container".to_owned()),
             ("comp", "list".to_owned()),
             ("maxresults", count.to_string()),
+            // By it some directories are told from blobs.
+            ("include", "metadata".to_owned()),
         ];
         // Azurite takes an empty value for a value.
         if !prefix.is_empty() {
@@ -218,7 +224,11 @@ impl<T: Transport> Blobs<'_, T> {
         request
             .query
             .extend(marker.map(|marker| ("marker", marker)));
-        match self.or_absent(self.fetch(&request, MAX_LISTING).await)? {
+        let listed = match self.fetch(&request, MAX_LISTING).await {
+            Err(failure) if failure.was_sent_by_nobody() => return Err(failure),
+            listed => self.or_absent(listed)?,
+        };
+        match listed {
             None => Ok(Page::default()),
             Some(body) => xml::listing(&body).map_err(|why| strange(&request, 200, &why)),
         }

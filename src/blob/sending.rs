@@ -21,7 +21,7 @@ const SLOWEST: u64 = 32 * 1024;
 const CONNECT: Duration = Duration::from_secs(20);
 
 /// What is said of an answer that is not what the store's checksum says.
-const CHANGED: &str = "the bytes that arrived are not those of the answer's Content-MD5";
+pub(super) const CHANGED: &str = "the bytes that arrived are not those of the answer's Content-MD5";
 
 /// What is said of an answer that cannot be read.
 const COMPRESSED: &str =

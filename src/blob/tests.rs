@@ -7,7 +7,7 @@ use futures::executor::block_on;
 
 use super::failure::{Cause, Refusal};
 use super::retry::{Attempt, wait};
-use super::{Blobs, Condition, Failure, Span, xml};
+use super::{Blobs, Condition, Failure, Span, State, xml};
 use crate::cache::layout::BlobKey;
 use crate::config::Config;
 use crate::credential::Credential;
@@ -373,11 +373,6 @@ fn a_listing_is_read_in_every_dialect() {
 
 #[test]
 fn what_is_no_listing_is_an_error() {
-    let of = |properties: &str| {
-        format!(
-            "<EnumerationResults><Blobs><Blob><Properties>{properties}</Properties></Blob></Blobs></EnumerationResults>"
-        )
-    };
     for text in [
         String::new(),
         "{}".to_owned(),
@@ -385,12 +380,51 @@ fn what_is_no_listing_is_an_error() {
         "<EnumerationResults><Blobs>".to_owned(),
         "<EnumerationResults></Blobs>".to_owned(),
         "<EnumerationResults>&nbsp;</EnumerationResults>".to_owned(),
-        of("<Content-Length>-1</Content-Length>"),
-        of("<Last-Modified>yesterday</Last-Modified>"),
     ] {
         assert!(xml::listing(text.as_bytes()).is_err(), "{text}");
     }
     assert!(xml::listing(b"<EnumerationResults>\xff</EnumerationResults>").is_err());
+}
+
+#[test]
+fn a_listing_tells_which_blobs_cannot_be_read_and_a_damaged_entry_costs_no_other() {
+    let of = |blob: &str| {
+        let xml = format!(
+            "<EnumerationResults><Blobs><Blob>{blob}</Blob><Blob><Name>good</Name></Blob></Blobs></EnumerationResults>"
+        );
+        let mut blobs = xml::listing(xml.as_bytes()).unwrap().blobs;
+        assert_eq!(blobs[1].state, State::Readable, "{blob}");
+        blobs.swap_remove(0).state
+    };
+    let property = |property: &str| of(&format!("<Properties>{property}</Properties>"));
+    assert_eq!(
+        property("<AccessTier>Archive</AccessTier>"),
+        State::Archived
+    );
+    assert_eq!(
+        property(
+            "<AccessTier>Archive</AccessTier><ArchiveStatus>rehydrate-pending-to-hot</ArchiveStatus>"
+        ),
+        State::Rehydrating
+    );
+    assert_eq!(
+        property("<ResourceType>directory</ResourceType>"),
+        State::Directory
+    );
+    assert_eq!(
+        of("<Metadata><hdi_isfolder>true</hdi_isfolder></Metadata>"),
+        State::Directory
+    );
+    assert_eq!(
+        of("<Metadata><other>true</other></Metadata>"),
+        State::Readable
+    );
+    for damaged in [
+        "<Content-Length>-1</Content-Length>",
+        "<Last-Modified>yesterday</Last-Modified>",
+    ] {
+        assert!(matches!(property(damaged), State::Refused(_)), "{damaged}");
+    }
 }
 
 #[test]

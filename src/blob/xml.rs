@@ -5,6 +5,8 @@ use quick_xml::XmlVersion;
 use quick_xml::events::Event;
 use quick_xml::reader::Reader;
 
+use super::properties::State;
+
 /// A blob in a listing.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Listed {
@@ -15,6 +17,7 @@ pub(crate) struct Listed {
     pub(crate) modified: u64,
     /// In quotes, as conditions take it.
     pub(crate) etag: String,
+    pub(crate) state: State,
 }
 
 /// A part of a listing.
@@ -29,7 +32,6 @@ pub(crate) struct Listing {
 pub(super) fn listing(xml: &[u8]) -> Result<Listing, String> {
     let mut listing = Listing::default();
     let mut blob = Listed::default();
-    let mut wrong = None;
     let mut is_listing = false;
     walk(xml, |path, is_encoded, text| match path {
         ["EnumerationResults"] => is_listing = true,
@@ -48,25 +50,30 @@ pub(super) fn listing(xml: &[u8]) -> Result<Listing, String> {
         ["EnumerationResults", "Blobs", "Blob", "Properties", name] => match *name {
             "Content-Length" => match text.parse() {
                 Ok(size) => blob.size = size,
-                Err(_) => wrong = Some("it holds a size that is no number"),
+                Err(_) => blob.state = unlisted("its size is not a number"),
             },
             "Last-Modified" => {
                 let time = httpdate::parse_http_date(text).ok();
                 match time.and_then(|time| time.duration_since(std::time::UNIX_EPOCH).ok()) {
                     Some(time) => blob.modified = time.as_secs(),
-                    None => wrong = Some("it holds a date that is none"),
+                    None => blob.state = unlisted("the date of its last change is not a date"),
                 }
             }
             "Etag" => blob.etag = format!("\"{}\"", text.trim_matches('"')),
-            _ => {}
+            name => blob.state.hear(name, text),
         },
+        ["EnumerationResults", "Blobs", "Blob", "Metadata", name] => blob.state.hear(name, text),
         _ => {}
     })?;
-    match wrong {
-        Some(wrong) => Err(wrong.to_owned()),
-        None if !is_listing => Err("it is no listing".to_owned()),
-        None => Ok(listing),
+    match is_listing {
+        true => Ok(listing),
+        false => Err("it is no listing".to_owned()),
     }
+}
+
+/// The state of a blob whose entry in a listing is damaged: it costs no other.
+fn unlisted(why: &str) -> State {
+    State::Refused(format!("in the listing, {why}"))
 }
 
 /// What an error's body says.

@@ -1,9 +1,11 @@
 //! Export: what the store lacks, then the manifest under every name.
 //!
 //! A layer is sent as soon as it is known to be missing; no name is written
-//! before all layers are durable.
+//! before all layers are durable. One that can be neither used as the store
+//! holds it nor replaced stops no other: it is named at the end, and no name is
+//! written that would promise it.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
 
@@ -14,7 +16,8 @@ use futures::stream::{self, StreamExt as _};
 use super::Cache;
 use super::manifest::Manifest;
 use super::upload::Upload;
-use crate::blob::{Blobs, Condition, Properties};
+use super::usable::Step;
+use crate::blob::{Blobs, Condition, Properties, State};
 use crate::digest::Digest;
 use crate::error::Error;
 use crate::side_by_side::{Job, side_by_side};
@@ -49,6 +52,7 @@ impl<T: Transport> Cache<T> {
 
         // What is missing is sent while the rest is still being looked up.
         let uploads = RefCell::new(Vec::new());
+        let named = Cell::new(0);
         let (small, small_parts) = mpsc::unbounded();
         let (large, large_parts) = mpsc::unbounded();
         let looking = async {
@@ -57,8 +61,8 @@ impl<T: Transport> Cache<T> {
             let (small, large) = (small, large);
             self.look_up(blobs, digests, &|digest, found| {
                 let size = sizes.get(&digest).copied().unwrap_or_default();
-                if let Some(condition) = self.condition(digest, size, found) {
-                    let upload = Rc::new(self.upload(blobs, digest, size, condition));
+                if let Some(step) = self.step(digest, size, found, &named) {
+                    let upload = Rc::new(self.upload(blobs, digest, size, step));
                     uploads.borrow_mut().push(Rc::clone(&upload));
                     let queue = if size > SMALL { &large } else { &small };
                     for number in 0..upload.parts() {
@@ -77,9 +81,10 @@ impl<T: Transport> Cache<T> {
         let sending_large = send_all(large_parts, tuning.parallelism);
         try_join3(looking, sending_small, sending_large).await?;
 
+        let uploads = uploads.into_inner();
+        self.check_for_obstacles(&uploads)?;
         self.write_names(blobs, json).await?;
 
-        let uploads = uploads.into_inner();
         let stored = || uploads.iter().filter(|upload| upload.has_stored());
         let layers_stored = count(stored().count());
         Ok(Summary {
@@ -91,23 +96,55 @@ impl<T: Transport> Cache<T> {
         })
     }
 
-    /// What to write a layer on, given what the store holds: none if that is
-    /// the layer.
-    fn condition(&self, digest: Digest, size: u64, found: Option<Properties>) -> Option<Condition> {
-        match found {
-            None => Some(Condition::Absent),
-            Some(found) if found.size == size => {
+    /// What to do about a layer, given what the store holds of it: none if that
+    /// is the layer.
+    fn step(
+        &self,
+        digest: Digest,
+        size: u64,
+        found: Option<Properties>,
+        named: &Cell<u32>,
+    ) -> Option<Step> {
+        let step = Step::of(found.as_ref(), size, None);
+        let obstacle = found.and_then(|found| found.obstacle(size));
+        match (&step, obstacle) {
+            (Step::Reuse, _) => {
                 self.transport.emit(Event::LayerReused(digest));
-                None
+                return None;
             }
-            Some(found) => {
-                self.transport.emit(Event::Warning(format!(
-                    "the store holds {digest} with {} bytes instead of {size}: replacing it",
-                    found.size
-                )));
-                Some(Condition::Is(found.etag))
+            (Step::Write(_) | Step::Remove(_), Some(obstacle)) => {
+                self.warn(named, || {
+                    format!("{digest} cannot be used as it is stored: {obstacle}. Replacing it")
+                });
             }
+            _ => {}
         }
+        Some(step)
+    }
+
+    /// Fails if there are layers that can be neither used nor replaced.
+    fn check_for_obstacles(&self, uploads: &[Rc<Upload<'_, T>>]) -> Result<(), Error> {
+        let obstacles = uploads.iter().filter_map(|upload| {
+            let why = upload.given_up()?;
+            Some(format!("{}: {why}", upload.digest()))
+        });
+        let mut obstacles: Vec<_> = obstacles.collect();
+        if obstacles.is_empty() {
+            return Ok(());
+        }
+        let count = obstacles.len();
+        obstacles.truncate(3);
+        let more = if count > obstacles.len() {
+            "; and others"
+        } else {
+            ""
+        };
+        let layers = if count == 1 { "layer" } else { "layers" };
+        Err(Error::Corrupt(format!(
+            "{count} {layers} can be neither used as the store holds them nor replaced, so that no \
+             name may promise them: {}{more}",
+            obstacles.join("; ")
+        )))
     }
 
     /// A layer to be sent.
@@ -116,7 +153,7 @@ impl<T: Transport> Cache<T> {
         blobs: &'a Blobs<'a, T>,
         digest: Digest,
         size: u64,
-        condition: Condition,
+        step: Step,
     ) -> Upload<'a, T> {
         let key = self.config.layout.blob(digest);
         let block_size = self.config.tuning.block_size;
@@ -125,25 +162,74 @@ impl<T: Transport> Cache<T> {
             blobs,
             key,
             (digest, size),
-            condition,
+            step,
             block_size,
         )
     }
 
-    /// Writes the manifest under every name.
+    /// Writes the manifest under every name. A name that cannot be written costs
+    /// no other, and fails the export in the end.
     async fn write_names(&self, blobs: &Blobs<'_, T>, json: Vec<u8>) -> Result<(), Error> {
         let json = Rc::new(json);
+        let (written, failed) = (RefCell::new(Vec::new()), RefCell::new(None));
         let writing = self.config.names.iter().map(|name| {
             let body = Body::Bytes(Rc::clone(&json));
+            let (written, failed) = (&written, &failed);
             async move {
-                let key = self.config.layout.manifest(name);
-                blobs.put(&key, body, &Condition::None).await?;
-                self.transport.emit(Event::ManifestStored(name.clone()));
+                match self.write_name(blobs, name, body).await {
+                    Ok(()) => {
+                        self.transport.emit(Event::ManifestStored(name.clone()));
+                        written.borrow_mut().push(format!("`{name}`"));
+                    }
+                    Err(error) => {
+                        failed.borrow_mut().get_or_insert(error);
+                    }
+                }
                 Ok(())
             }
         });
         let writing = stream::iter(writing).map(|job| -> Job { Box::pin(job) });
-        side_by_side(self.config.tuning.parallelism, writing.boxed_local()).await
+        side_by_side(self.config.tuning.parallelism, writing.boxed_local()).await?;
+        match (failed.into_inner(), written.into_inner().join(", ")) {
+            (None, _) => Ok(()),
+            (Some(error), written) if written.is_empty() => Err(error),
+            (Some(error), written) => {
+                Err(error.and(&format!("The cache was stored as {written} all the same")))
+            }
+        }
+    }
+
+    /// Writes the manifest under one name, also over one in the archive tier.
+    async fn write_name(&self, blobs: &Blobs<'_, T>, name: &str, json: Body) -> Result<(), Error> {
+        let key = self.config.layout.manifest(name);
+        let Err(failure) = blobs.put(&key, json.clone(), &Condition::None).await else {
+            return Ok(());
+        };
+        if !failure.refuses_this_blob() && !failure.is_lost_race() {
+            return Err(failure.into());
+        }
+        let found = blobs.properties(&key).await.ok().flatten();
+        match found.as_ref().map(|found| &found.state) {
+            Some(State::Archived | State::Rehydrating) => {
+                self.transport.emit(Event::Warning(format!(
+                    "the manifest of `{name}` is in the archive tier: replacing it"
+                )));
+                let etag = found.map(|found| found.etag).unwrap_or_default();
+                blobs.delete(&key, &etag).await?;
+                Ok(blobs.put(&key, json, &Condition::None).await?)
+            }
+            Some(State::Directory) => Err(Error::Other(format!(
+                "the cache cannot be stored as `{name}`: `{}` is a directory in this account, whose \
+                 namespace is hierarchical, as other caches have names that begin with `{name}/`. \
+                 Choose another name",
+                key.as_str()
+            ))),
+            _ if name.contains('/') => Err(Error::from(failure).and(
+                "In an account whose namespace is hierarchical, what stands before a `/` in a name \
+                 cannot be the name of another cache",
+            )),
+            _ => Err(failure.into()),
+        }
     }
 }
 

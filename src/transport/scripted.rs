@@ -61,6 +61,12 @@ impl Reply {
         self
     }
 
+    /// The same with a part of its body replaced.
+    pub(crate) fn replacing(self, from: &str, to: &str) -> Self {
+        let body = String::from_utf8_lossy(&self.body).replacen(from, to, 1);
+        self.body(body)
+    }
+
     pub(crate) fn breaking_off(mut self) -> Self {
         self.breaks_off = true;
         self

@@ -6,6 +6,7 @@ mod granting;
 mod misuse;
 mod names;
 mod network;
+mod one_blob;
 mod plugins;
 mod pull;
 mod push;

@@ -159,6 +159,7 @@ fn a_layer_that_is_not_there_is_named_before_anything_is_sent() {
 fn a_directory_that_is_no_cache_is_told_as_such() {
     let world = World::new();
     let to = world.cache("name=app");
+    std::fs::write(world.path("notes.txt"), "something else").expect("a file");
     world
         .run(&["push", "--to", &to, text(world.folder.path())])
         .failed(1, &["no BuildKit cache"]);

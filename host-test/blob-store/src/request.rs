@@ -32,13 +32,14 @@ pub enum OperationKind {
     GetBlob,
     GetBlobProperties,
     DeleteBlob,
+    SetBlobTier,
     /// Anything that the store does not do.
     Other,
 }
 
 impl OperationKind {
     /// Every kind, in the order of declaration.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::CreateContainer,
         Self::GetContainerProperties,
         Self::DeleteContainer,
@@ -50,6 +51,7 @@ impl OperationKind {
         Self::GetBlob,
         Self::GetBlobProperties,
         Self::DeleteBlob,
+        Self::SetBlobTier,
         Self::Other,
     ];
 }
@@ -117,6 +119,7 @@ fn blob_operation(method: &Method, restype: &str, comp: &str) -> OperationKind {
         ("GET", "", "") => OperationKind::GetBlob,
         ("HEAD", "", "") => OperationKind::GetBlobProperties,
         ("DELETE", "", "") => OperationKind::DeleteBlob,
+        ("PUT", "", "tier") => OperationKind::SetBlobTier,
         _ => OperationKind::Other,
     }
 }
@@ -140,6 +143,7 @@ pub(crate) enum BlobOperation {
     Get,
     Properties,
     Delete,
+    SetTier,
 }
 
 /// A request whose names and parameters are in order.
@@ -180,6 +184,7 @@ impl Operation {
             OperationKind::GetBlob => BlobOperation::Get,
             OperationKind::GetBlobProperties => BlobOperation::Properties,
             OperationKind::DeleteBlob => BlobOperation::Delete,
+            OperationKind::SetBlobTier => BlobOperation::SetTier,
             _ => return Err(not_ours(&query, &parts.method)),
         };
         Ok(Self::Blob(container, key, operation))

@@ -36,7 +36,7 @@ fn an_authority_that_the_host_does_not_grant_is_denied_by_name() {
         let http = setup::attributes([("url", &store.plain_url())]);
         for (plugin, attributes) in [(setup::azblob().await, azblob), (setup::http().await, http)] {
             let opened = open_with_grants(&plugin, &attributes, grants()).await;
-            let error = opened.err().expect("a refusal");
+            let error = opened.expect_err("a refusal");
             assert!(matches!(error, Error::Denied { .. }), "{error:?}");
             let address = store.address().to_string();
             assert!(error.to_string().contains(&address), "{error}");

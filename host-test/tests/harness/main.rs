@@ -18,6 +18,7 @@ mod lifecycle;
 mod limits;
 mod memory;
 mod names;
+mod one_blob;
 mod patience;
 mod refused_components;
 mod requests;

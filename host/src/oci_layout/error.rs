@@ -18,6 +18,16 @@ pub enum LayoutError {
         /// The directory.
         dir: PathBuf,
     },
+    /// There is nothing in the directory: buildx leaves it so where the result
+    /// of a build is empty.
+    #[error(
+        "there is no cache in `{dir}`: the directory is empty, as buildx leaves it when the \
+         result of a build is empty"
+    )]
+    Empty {
+        /// The directory.
+        dir: PathBuf,
+    },
     /// The directory holds caches, but none under this tag.
     #[error("`{dir}` has no cache tagged `{}`; its tags are: {}", shown_name(.tag), list(.tags))]
     NoSuchTag {

@@ -18,6 +18,7 @@ mod files;
 mod incoming;
 mod index;
 mod lock;
+mod usable;
 mod verified;
 mod writer;
 
@@ -30,6 +31,7 @@ use futures::{StreamExt, TryStreamExt, stream};
 
 pub use error::LayoutError;
 pub use incoming::IncomingBlob;
+pub use usable::{LeftOut, Usable};
 pub use verified::VerifiedContent;
 pub use writer::{Check, LayoutWarning, LayoutWriter, Written, warnings};
 
@@ -56,14 +58,23 @@ impl Layout {
     ///
     /// # Errors
     /// When there is no such directory, or it has no `index.json`, or one that
-    /// is no OCI index.
+    /// is no OCI index. [`LayoutError::Empty`] when nothing was ever stored in
+    /// the directory.
     pub async fn open(dir: impl Into<PathBuf>) -> Result<Self, LayoutError> {
         let root = dir.into();
         blocking(move || {
             fs::read_dir(&root).map_err(failed("open", &root))?;
             check_folders(&root)?;
+            let index_file = root.join(INDEX_FILE);
+            if fs::metadata(&index_file).is_ok_and(|file| file.is_file() && file.len() == 0) {
+                // To BuildKit an index without entries; here, all that there
+                // was may have been lost.
+                return Err(damaged(&index_file, "it has been cut off: it has no bytes"));
+            }
             match read_index(&root)? {
+                Some(index) if index.is_empty() => Err(LayoutError::Empty { dir: root }),
                 Some(index) => Ok(Self { root, index }),
+                None if holds_nothing(&root) => Err(LayoutError::Empty { dir: root }),
                 None => Err(LayoutError::NotALayout { dir: root }),
             }
         })
@@ -83,8 +94,23 @@ impl Layout {
     /// [`Self::check`] tells.
     ///
     /// # Errors
-    /// When there is no such tag, or it is no cache or a damaged one.
+    /// When there is no such tag, or it is no cache or a damaged one, be it in
+    /// one layer: [`Self::read_usable`] goes on without such a layer.
     pub async fn read(&self, tag: Option<&str>) -> Result<Manifest, LayoutError> {
+        let usable = self.read_usable(tag).await?;
+        match usable.left_out.first() {
+            Some(left_out) => Err(damaged(&self.root.join(INDEX_FILE), left_out)),
+            None => Ok(usable.manifest),
+        }
+    }
+
+    /// Reads what can be used of a cache: a layer that nobody can use, as it has
+    /// no diff ID, say, is left out with the results that need it.
+    ///
+    /// # Errors
+    /// When there is no such tag, or it is no cache, or one of which nothing can
+    /// be used.
+    pub async fn read_usable(&self, tag: Option<&str>) -> Result<Usable, LayoutError> {
         let entry = match tag {
             Some(tag) => self.index.get(tag).ok_or_else(|| LayoutError::NoSuchTag {
                 dir: self.root.clone(),
@@ -202,12 +228,32 @@ fn read_index(root: &Path) -> Result<Option<Index>, LayoutError> {
     }
 }
 
+/// Whether nothing was ever stored in a directory without an index: there is no
+/// more than what BuildKit makes before it stores anything.
+fn holds_nothing(root: &Path) -> bool {
+    let is_empty =
+        |path: &Path| fs::read_dir(path).is_ok_and(|mut entries| entries.next().is_none());
+    let Ok(entries) = fs::read_dir(root) else {
+        return false;
+    };
+    entries.into_iter().all(|entry| {
+        let Ok(entry) = entry else { return false };
+        let path = entry.path();
+        match entry.file_name().to_str() {
+            Some("oci-layout" | "index.json.lock") => true,
+            Some("ingest") => is_empty(&path),
+            Some("blobs") => is_empty(&path) || is_empty(&path.join("sha256")),
+            _ => false,
+        }
+    })
+}
+
 /// Reads a cache from the entry that stands for it in the index.
-fn read_cache(root: &Path, entry: &Descriptor) -> Result<Manifest, LayoutError> {
+fn read_cache(root: &Path, entry: &Descriptor) -> Result<Usable, LayoutError> {
     let path = blob_path(root, &entry.digest);
     let json = read_json_blob(&path, entry)?;
     let manifest = CacheManifest::parse(&json).map_err(|reason| match reason {
-        NotACache::Json(_) | NotACache::Ambiguous => damaged(&path, reason),
+        NotACache::Json(_) | NotACache::Ambiguous | NotACache::Config(_) => damaged(&path, reason),
         NotACache::Image(_) | NotACache::Index => LayoutError::NotACache {
             path: path.clone(),
             found: reason.to_string(),
@@ -215,11 +261,10 @@ fn read_cache(root: &Path, entry: &Descriptor) -> Result<Manifest, LayoutError> 
     })?;
     let path = blob_path(root, &manifest.config.digest);
     let json = read_json_blob(&path, &manifest.config)?;
-    let manifest = manifest
+    let draft = manifest
         .with_config(&json)
         .map_err(|reason| damaged(&path, reason))?;
-    manifest.validate_for_buildkit()?;
-    Ok(manifest)
+    usable::usable(root, &path, draft)
 }
 
 /// A blob of JSON, of the size and the digest that it should have.

@@ -14,7 +14,7 @@ use futures::{StreamExt, TryStreamExt, stream};
 use super::document::{
     CONFIG_TYPE, Descriptor, LAYOUT, MANIFEST_TYPE, config_json, describe, manifest_json,
 };
-use super::files::{blocking, check_folders, failed, hash_file};
+use super::files::{blocking, check_folders, damaged, failed, hash_file};
 use super::incoming::{IncomingBlob, remove_stale, replace, sync_names};
 use super::index::Index;
 use super::lock::IndexLock;
@@ -52,6 +52,16 @@ pub struct Written {
 /// Something that the user should know of a cache that was written.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum LayoutWarning {
+    /// The directory's `index.json` could not be used, and was replaced: the
+    /// tags that it held are gone.
+    #[error(
+        "{reason}; it was replaced, so that other tags that the directory had are gone: pull them \
+         again"
+    )]
+    IndexReplaced {
+        /// What was wrong with it; names the file.
+        reason: String,
+    },
     /// The cache is whole, but BuildKit will not read it from a directory.
     #[error(
         "the cache's {what} has {bytes} bytes, and BuildKit reads no more than {BUILDKIT_JSON_BYTES} \
@@ -70,7 +80,8 @@ impl LayoutWriter {
     /// removes what earlier writers of ours left unfinished for a day.
     ///
     /// # Errors
-    /// When that is not possible, or the directory's `index.json` is damaged.
+    /// When that is not possible. An `index.json` that cannot be used is none: it
+    /// will be replaced ([`LayoutWarning::IndexReplaced`]).
     pub async fn create(dir: impl Into<PathBuf>) -> Result<Self, LayoutError> {
         let root = dir.into();
         blocking(move || {
@@ -80,7 +91,10 @@ impl LayoutWriter {
                 let made = fs::create_dir_all(&dir).and_then(|()| sync_names(&dir));
                 made.map_err(failed("create", &dir))?;
             }
-            read_index(&writer.root)?;
+            let index = writer.root.join(INDEX_FILE);
+            if fs::symlink_metadata(&index).is_ok_and(|found| found.is_dir()) {
+                return Err(damaged(&index, "it is a directory: remove it"));
+            }
             remove_stale(&writer.ingest());
             Ok(writer)
         })
@@ -154,17 +168,22 @@ impl LayoutWriter {
 
         let _lock = IndexLock::acquire(&self.root)?;
         replace(&ingest, &self.root.join("oci-layout"), LAYOUT)?;
-        let mut index = match read_index(&self.root)? {
-            Some(index) => index,
-            None => Index::parse(b"", &self.root)?,
+        let (mut index, replaced) = match read_index(&self.root) {
+            Ok(index) => (index.unwrap_or_default(), None),
+            // It holds no bytes of a cache, which can be pulled again: there is
+            // no reason to fail on it.
+            Err(error) => (Index::default(), Some(error.to_string())),
         };
         for tag in tags {
             index.put(&manifest, tag).map_err(unwritable)?;
         }
         let index_json = index.to_json().map_err(unwritable)?;
         replace(&ingest, &self.root.join(INDEX_FILE), &index_json)?;
+        let replaced = replaced.map(|reason| LayoutWarning::IndexReplaced { reason });
+        let mut warnings = too_large(&manifest, &config);
+        warnings.extend(replaced);
         Ok(Written {
-            warnings: too_large(&manifest, &config),
+            warnings,
             manifest: manifest.digest,
         })
     }

@@ -1,8 +1,11 @@
 //! The manifest's JSON, in the shape of BuildKit's Go structs
 //! (`cache/remotecache/v1/types/spec.go`), and with Go's leniency: unknown
-//! members are skipped, and `null` stands for nothing.
+//! members are skipped, `null` stands for nothing, the case of a member's name
+//! does not matter, and of two members with one name the later counts.
 
-use super::{Layer, Manifest};
+use std::collections::HashMap;
+
+use super::{Layer, Manifest, Parsed, Unusable};
 use crate::digest::Digest;
 use crate::json::{Reader, write_string};
 
@@ -32,43 +35,66 @@ struct Annotations {
 }
 
 /// Reads a manifest, as far as its form goes.
-pub(super) fn read(json: &[u8]) -> Result<Manifest, String> {
+pub(super) fn read(json: &[u8]) -> Result<Parsed, String> {
     let json = std::str::from_utf8(json).map_err(|_| "it is not UTF-8")?;
     if json.trim_start().starts_with('<') {
         return Err("it is HTML or XML instead of JSON".to_owned());
     }
     let mut layers = Vec::new();
+    let mut unusable = Vec::new();
     let mut records = "null";
     let mut reader = Reader::new(json);
     reader.object(|key, reader| {
-        match key {
+        match &*key.to_ascii_lowercase() {
             "layers" if reader.null() => {}
-            "layers" => reader.array(|reader| {
-                let layer = checked_layer(read_layer(reader)?);
-                layers.push(layer.map_err(|what| format!("layer {} {what}", layers.len()))?);
-                Ok(())
-            })?,
+            "layers" => {
+                layers.clear();
+                unusable.clear();
+                reader.array(|reader| {
+                    let (index, layer) = (layers.len(), read_layer(reader)?);
+                    let parent = parent(layer.parent);
+                    layers.push(match checked_layer(&layer) {
+                        Ok(layer) => Layer {
+                            parent: parent.map_err(|what| format!("layer {index} {what}"))?,
+                            ..layer
+                        },
+                        Err(why) => {
+                            let blob = layer.blob;
+                            let stands_in = placeholder(index, &blob);
+                            let parent = parent.unwrap_or_default();
+                            unusable.push((parent, Unusable { index, blob, why }));
+                            stands_in
+                        }
+                    });
+                    Ok(())
+                })?;
+            }
             "records" => records = reader.skip()?,
             _ => drop(reader.skip()?),
         }
         Ok(())
     })?;
     reader.end()?;
+    let unusable = without_those_described_elsewhere(unusable, &mut layers);
     let records = match records {
         "null" => "[]".to_owned(),
         records => check_records(records)?.to_owned(),
     };
-    Ok(Manifest { layers, records })
+    let manifest = Manifest { layers, records };
+    Ok(Parsed { manifest, unusable })
 }
 
 fn read_layer(reader: &mut Reader) -> Result<CacheLayer, String> {
     let mut layer = CacheLayer::default();
+    if reader.null() {
+        return Ok(layer);
+    }
     reader.object(|key, reader| {
-        match key {
+        match &*key.to_ascii_lowercase() {
             _ if reader.null() => {}
             "blob" => layer.blob = reader.string()?,
             "parent" => layer.parent = reader.integer()?,
-            "annotations" => layer.annotations = Some(read_annotations(reader)?),
+            "annotations" => read_annotations(reader, layer.annotations.get_or_insert_default())?,
             _ => drop(reader.skip()?),
         }
         Ok(())
@@ -76,40 +102,99 @@ fn read_layer(reader: &mut Reader) -> Result<CacheLayer, String> {
     Ok(layer)
 }
 
-fn read_annotations(reader: &mut Reader) -> Result<Annotations, String> {
-    let mut annotations = Annotations::default();
+fn read_annotations(reader: &mut Reader, annotations: &mut Annotations) -> Result<(), String> {
     reader.object(|key, reader| {
-        match key {
+        match &*key.to_ascii_lowercase() {
             _ if reader.null() => {}
-            "mediaType" => annotations.media_type = reader.string()?,
-            "diffID" => annotations.diff_id = reader.string()?,
+            "mediatype" => annotations.media_type = reader.string()?,
+            "diffid" => annotations.diff_id = reader.string()?,
             "size" => annotations.size = reader.integer()?,
-            "createdAt" => annotations.created_at = Some(reader.string()?),
+            "createdat" => annotations.created_at = Some(reader.string()?),
             _ => drop(reader.skip()?),
         }
         Ok(())
-    })?;
-    Ok(annotations)
+    })
 }
 
-/// A layer with all that it needs, or what it lacks.
-fn checked_layer(layer: CacheLayer) -> Result<Layer, &'static str> {
-    let annotations = layer.annotations.ok_or("has no annotations")?;
+/// The layer below, as far as there can be one with this index.
+fn parent(index: i64) -> Result<Option<u32>, &'static str> {
+    match index {
+        -1 => Ok(None),
+        index => {
+            let index = u32::try_from(index);
+            Ok(Some(
+                index.map_err(|_| "stands on a layer that does not exist")?,
+            ))
+        }
+    }
+}
+
+/// A layer with all that it needs but its parent, or what it lacks.
+fn checked_layer(layer: &CacheLayer) -> Result<Layer, &'static str> {
     let digest = |text: &str| text.parse::<Digest>();
-    Ok(Layer {
-        blob: digest(&layer.blob).map_err(|_| "has no SHA-256 digest")?,
+    let blob = digest(&layer.blob).map_err(|_| "has no SHA-256 digest")?;
+    let annotations = layer.annotations.as_ref().ok_or("has no annotations")?;
+    let layer = Layer {
+        blob,
         size: u64::try_from(annotations.size).map_err(|_| "has a negative size")?,
-        media_type: annotations.media_type,
+        media_type: annotations.media_type.clone(),
         diff_id: digest(&annotations.diff_id).map_err(|_| "has no SHA-256 diffID")?,
-        created_at: annotations.created_at.filter(|time| time != NO_TIME),
-        parent: match layer.parent {
-            -1 => None,
-            parent => {
-                let parent = u32::try_from(parent);
-                Some(parent.map_err(|_| "stands on a layer that does not exist")?)
-            }
-        },
-    })
+        created_at: annotations
+            .created_at
+            .clone()
+            .filter(|time| time != NO_TIME),
+        parent: None,
+    };
+    match layer.flaw() {
+        Some(flaw) => Err(flaw),
+        None => Ok(layer),
+    }
+}
+
+/// What stands in the place of a layer that cannot be used: nothing of it is
+/// right but its digest, if it has one. What it lies on does not matter: whatever
+/// lies on it cannot be used either.
+fn placeholder(index: usize, blob: &str) -> Layer {
+    let blob = blob.parse().unwrap_or_else(|_| Digest::placeholder(index));
+    Layer {
+        blob,
+        size: u64::from(blob != Digest::OF_NOTHING),
+        media_type: "application/octet-stream".to_owned(),
+        diff_id: blob,
+        created_at: None,
+        parent: None,
+    }
+}
+
+/// A blob on two parents is two layers. If only one of them describes it, that
+/// is sufficient for both. Takes these out of the unusable ones, each of which
+/// stands here with its parent.
+fn without_those_described_elsewhere(
+    unusable: Vec<(Option<u32>, Unusable)>,
+    layers: &mut [Layer],
+) -> Vec<Unusable> {
+    if unusable.is_empty() {
+        return Vec::new();
+    }
+    let mut described: HashMap<Digest, usize> = HashMap::new();
+    let mut next = unusable.iter().map(|(_, layer)| layer.index).peekable();
+    for (index, layer) in layers.iter().enumerate() {
+        if next.next_if_eq(&index).is_none() {
+            described.insert(layer.blob, index);
+        }
+    }
+    let unusable = unusable.into_iter().filter_map(|(parent, unusable)| {
+        let index = unusable.index;
+        let Some(describing) = described.get(&layers[index].blob) else {
+            return Some(unusable);
+        };
+        layers[index] = Layer {
+            parent,
+            ..layers[*describing].clone()
+        };
+        None
+    });
+    unusable.collect()
 }
 
 /// Writes a manifest that has been checked. What Go's `omitempty` leaves out

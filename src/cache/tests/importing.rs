@@ -85,10 +85,7 @@ fn layers_that_are_gone_or_of_another_size_are_missing() {
 fn a_damaged_manifest_concerns_its_own_name() {
     let store = holding(&[5], "good");
     store.hold("manifests/html", Held::Bytes(b"<html>".to_vec()));
-    store.hold(
-        "manifests/bare",
-        Held::Bytes(br#"{"layers":[{"blob":"x"}]}"#.to_vec()),
-    );
+    store.hold("manifests/bare", Held::Bytes(br#"{"layers":3}"#.to_vec()));
     let cache = scripted(&[("name", "html;good;bare")], |request: &Request| {
         store.answer(request)
     });
@@ -97,12 +94,35 @@ fn a_damaged_manifest_concerns_its_own_name() {
         panic!("{} names", imported.len())
     };
     assert!(good.outcome.is_ok());
-    for (damaged, reason) in [(html, "HTML"), (bare, "layer 0 has no annotations")] {
+    for (damaged, reason) in [(html, "HTML"), (bare, "an array was expected")] {
         match &damaged.outcome {
             Err(Error::Corrupt(text)) => assert!(text.contains(reason), "{text}"),
             other => panic!("{:?}", other.as_ref().err()),
         }
     }
+}
+
+#[test]
+fn a_layer_that_the_manifest_does_not_describe_is_missing_and_costs_no_other() {
+    let store = holding(&[5, 6], "buildkit");
+    let whole = String::from_utf8(layers(&[5, 6]).to_json().unwrap()).unwrap();
+    let (before, last) = whole.rsplit_once(",\"annotations\"").unwrap();
+    let (_, after) = last.split_once("}}").unwrap();
+    let manifest = format!("{before}}}{after}");
+    store.hold("manifests/buildkit", Held::Bytes(manifest.into()));
+
+    let cache = scripted(&[], |request: &Request| store.answer(request));
+    let loaded = block_on(cache.import()).unwrap().remove(0).outcome.unwrap();
+    assert_eq!(loaded.missing, [digest(1)]);
+    assert_eq!(loaded.manifest.layers.len(), 2);
+    assert_eq!(loaded.manifest.layers[0], layers(&[5]).layers[0]);
+    let events = cache.transport.events.borrow();
+    assert!(
+        matches!(&events[..], [Event::Warning(text)]
+            if text.contains(&digest(1).to_string()) && text.contains("annotations")),
+        "{events:?}"
+    );
+    assert_eq!(cache.transport.count("HEAD "), 1, "it is not asked for");
 }
 
 #[test]

@@ -99,7 +99,7 @@ fn another_port_of_the_users_server_is_another_server() {
         let port = other.address().port().to_string();
         let more = [("url", &*url), ("ask", "127.0.0.1:{port}"), ("port", &port)];
         let opened = open(orders("request", "import", more)).await;
-        let error = opened.err().expect("a refusal");
+        let error = opened.expect_err("a refusal");
         assert!(matches!(error, Error::Denied { .. }), "{error:?}");
         let text = error.to_string();
         assert!(
@@ -132,7 +132,7 @@ fn this_machine_is_out_of_reach_however_it_is_written() {
             // The plugin names it itself, which is not enough.
             let plugin = naming(&format!("{host}:{port}")).await;
             let opened = plugin.open(&asking(host), OpenOptions::default()).await;
-            let error = opened.err().expect(host).to_string();
+            let error = opened.expect_err(host).to_string();
             assert!(error.contains("hostile.wasm"), "{error}");
             assert!(error.contains(host), "{error}");
         }
@@ -141,7 +141,7 @@ fn this_machine_is_out_of_reach_however_it_is_written() {
         let opened = plugin
             .open(&asking("127.0.0.1"), OpenOptions::default())
             .await;
-        let error = opened.err().expect("no domain").to_string();
+        let error = opened.expect_err("no domain").to_string();
         assert!(error.contains("hostile.wasm"), "{error}");
         assert_eq!(store.stats().requests(), 0);
     });
@@ -387,7 +387,7 @@ fn private_addresses_are_refused_where_only_the_plugin_names_them() {
             let ask = address.replace(dot, "{dot}");
             let orders = orders("", "import", [("ask", &*ask), ("dot", dot)]);
             let opened = plugin.open(&orders, OpenOptions::default()).await;
-            let error = opened.err().expect(address);
+            let error = opened.expect_err(address);
             assert!(matches!(error, Error::Denied { .. }), "{address} {error:?}");
         }
     });

@@ -17,7 +17,7 @@ fn a_plugin_that_gives_no_answer_is_stopped() {
             let error = beside_others(import(deed, [])).await;
             assert_failed(&error, "moved nothing for 1.5s");
             let opened = open(orders(deed, "open", [])).await;
-            assert_failed(&opened.err().expect(deed), "moved nothing for 1.5s");
+            assert_failed(&opened.expect_err(deed), "moved nothing for 1.5s");
         }
     });
 }
