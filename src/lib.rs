@@ -239,7 +239,7 @@ fn environment() -> Vec<(String, String)> {
 fn digest_from(text: &str) -> Result<Digest, Error> {
     text.parse().map_err(|_| {
         Error::Other(format!(
-            "`{text}` is no digest: it must be `sha256:` and 64 lowercase hex digits"
+            "`{text}` is not a digest: it must be `sha256:` and 64 lowercase hex digits"
         ))
     })
 }

@@ -217,7 +217,7 @@ pub fn seconds(seconds: f64) -> String {
     }
 }
 
-/// A line on standard output. A reader that has seen enough is no failure.
+/// A line on standard output. It is not a failure if the reader has seen enough.
 fn print(text: &str) -> Result<()> {
     match writeln!(anstream::stdout(), "{text}") {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {

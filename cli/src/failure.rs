@@ -55,7 +55,7 @@ impl std::fmt::Display for MisusedName {
 
 impl std::fmt::Display for Answered {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("the answer is no")
+        f.write_str("the answer is negative")
     }
 }
 

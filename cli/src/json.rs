@@ -1,6 +1,6 @@
 //! One line of JSON that does no harm in a terminal or in a CI system's log,
 //! though its strings may be names that others chose: they stay what they are
-//! for a reader of the JSON, and are escaped where they would do something else.
+//! for a reader of the JSON, and are escaped where they would have an effect.
 
 /// The JSON with every string changed by `change`, and written so that no
 /// terminal and no CI system finds anything in it.

@@ -40,7 +40,7 @@ struct Pulled {
     seconds: f64,
 }
 
-/// One cache, as it stands in the directory.
+/// One cache, as it is in the directory.
 #[derive(Serialize)]
 struct PulledCache {
     name: String,
@@ -158,14 +158,14 @@ fn say_what_is_not_there(
 ) {
     let Some(names) = spec::names(spec, description) else {
         if imported.is_empty() {
-            console.note("the store has no such cache: it is taken for an empty one");
+            console.note("the store has no such cache; it is treated as empty");
         }
         return;
     };
     for name in names {
         if !imported.iter().any(|imported| imported.name == name) {
             console.note(&format!(
-                "the store has no cache `{}`: it is taken for an empty one",
+                "the store has no cache `{}`; it is treated as empty",
                 console.name(&name)
             ));
         }
@@ -291,7 +291,7 @@ fn distinct(found: &[Found]) -> usize {
 }
 
 /// Fetches the layers. Returns those that are there now, and why others are
-/// not: what the store has lost or spoiled is no failure. What arrives damaged
+/// not: what the store has lost or spoiled is not a failure. What arrives damaged
 /// is fetched a second time, as the damage may have come on the way.
 async fn fetch_all(
     fetch: &Fetch,

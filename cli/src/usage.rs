@@ -6,8 +6,8 @@ use build_cache_host::Scrubber;
 use build_cache_host::shown;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 
-/// What an option's name may follow that takes a user's own words, which are no
-/// names of secrets.
+/// Options whose values are a user's own words, so that what follows the value
+/// is not a secret.
 const OPTIONS_WITH_WORDS: &[&str] = &["--name", "--tag", "--grant", "--keep-name"];
 
 /// Learns every secret that is anywhere in a command line.

@@ -16,7 +16,7 @@ use crate::shown;
 /// the user's mistake.
 const NAME: &str = "name";
 
-/// A cache as a user names it: which backend, and what the backend is told.
+/// A cache as a user names it: which backend, and the attributes for it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct CacheSpec {
     /// The backend's type, such as `azblob`.

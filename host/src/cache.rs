@@ -58,7 +58,7 @@ pub struct ExportSummary {
     pub retries: u32,
 }
 
-/// What stands under one name.
+/// The manifest of one name.
 #[derive(Debug)]
 pub struct Imported {
     /// The name, exactly as the backend gave it: for comparing. It may hold any

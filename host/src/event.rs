@@ -43,8 +43,8 @@ pub enum Event {
 }
 
 impl Event {
-    /// Reads what a backend emitted. None where it names a layer by something
-    /// that is no digest: there is nothing true to show then.
+    /// Reads what a backend emitted. None if it names a layer by something
+    /// that is not a digest, because then there is nothing true to show.
     pub(crate) fn from_backend(event: events::Event, scrub: &Scrubber) -> Option<Self> {
         use events::Event as Wit;
         Some(match event {

@@ -46,7 +46,7 @@ pub enum ManifestError {
         /// The layer with which the sum is too large.
         layer: usize,
     },
-    /// A media type that is none by its form.
+    /// A media type that cannot be one by its form.
     #[error("layer {layer} has a media type of {length} bytes; it must have 1 to {max}", max = Manifest::MAX_MEDIA_TYPE_BYTES)]
     MediaTypeLength {
         /// The layer.
@@ -99,11 +99,11 @@ pub enum ManifestError {
         layer: usize,
         /// Its blob.
         blob: Digest,
-        /// What it says of itself.
+        /// What the manifest reports.
         media_type: String,
     },
-    /// A time that is none.
-    #[error("layer {layer} was created at `{time}`, which is no RFC 3339 time")]
+    /// A time that is not one.
+    #[error("layer {layer} was created at `{time}`, which is not an RFC 3339 time")]
     CreatedAt {
         /// The layer.
         layer: usize,

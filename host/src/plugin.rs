@@ -115,7 +115,7 @@ impl Plugin {
         })))
     }
 
-    /// What the backend says of itself.
+    /// What the backend reports about itself.
     pub fn description(&self) -> &Description {
         &self.0.description
     }
@@ -257,7 +257,7 @@ async fn describe(
         })
 }
 
-/// Tells a component from the other things that people hand over as one.
+/// Distinguishes a component from other files that users give instead.
 fn check_is_component(name: &str, wasm: &[u8]) -> Result<(), Error> {
     const MAGIC: &[u8] = b"\0asm";
     const MODULE: &[u8] = &[1, 0, 0, 0];
@@ -266,7 +266,7 @@ fn check_is_component(name: &str, wasm: &[u8]) -> Result<(), Error> {
     } else if wasm.len() > MAX_BYTES {
         "it is larger than 64 MiB"
     } else if !wasm.starts_with(MAGIC) {
-        "it is no WebAssembly file"
+        "it is not a WebAssembly file"
     } else if wasm[MAGIC.len()..].starts_with(MODULE) {
         "it is a core module; make it a component first (`wasm-tools component new`)"
     } else {
@@ -279,7 +279,7 @@ fn check_is_component(name: &str, wasm: &[u8]) -> Result<(), Error> {
 }
 
 /// Checks by name what the component asks for and gives, so that a component
-/// of another world, or of another version of the contract, is told apart
+/// of another world, or of another version of the contract, is distinguished
 /// from a broken one. Returns its imports and exports.
 fn check_world(
     host: &Host,

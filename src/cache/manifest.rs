@@ -8,7 +8,7 @@ mod wire;
 
 use crate::digest::Digest;
 
-/// The longest manifest that is read or written, in bytes. It stands in the
+/// The longest manifest that is read or written, in bytes. It is in the
 /// component's memory; one of this size would name some 200,000 layers.
 pub(crate) const MAX_MANIFEST: usize = 64 * 1024 * 1024;
 
@@ -37,7 +37,7 @@ pub(crate) struct Layer {
 /// A manifest as somebody wrote it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Parsed {
-    /// What stands in the place of a layer that cannot be used has no more than
+    /// The replacement of a layer that cannot be used has no more than
     /// its digest: the records count the layers, so none is left out.
     pub(crate) manifest: Manifest,
     /// The layers that are not described as they have to be, in their order.

@@ -161,7 +161,7 @@ fn ends_in_a_number(host: &str) -> bool {
             .is_some_and(|hex| hex.bytes().all(|b| b.is_ascii_hexdigit()))
 }
 
-/// Whether a segment of a path is no name but a step: to here, or up.
+/// Whether a segment of a path is not a name but a step: to here, or up.
 fn is_step(segment: &str) -> bool {
     let segment = segment.to_ascii_lowercase().replace("%2e", ".");
     segment == "." || segment == ".."

@@ -15,26 +15,32 @@ pub(crate) const VARIABLES: &[Variable] = &[
     // takes that out of every URL.
     shown(
         "BUILDKIT_AZURE_STORAGE_ACCOUNT_URL",
-        "Stands in for account_url",
+        "Used if account_url is not given",
     ),
     shown(
         "BUILDKIT_AZURE_STORAGE_ACCOUNT_NAME",
-        "Stands in for account_name",
+        "Used if account_name is not given",
     ),
     shown(
         "BUILDKIT_AZURE_STORAGE_CONTAINER",
-        "Stands in for container",
+        "Used if container is not given",
     ),
-    shown("BUILDKIT_AZURE_STORAGE_PREFIX", "Stands in for prefix"),
+    shown(
+        "BUILDKIT_AZURE_STORAGE_PREFIX",
+        "Used if prefix is not given",
+    ),
     shown(
         "AZURE_STORAGE_ACCOUNT",
         "Name of the storage account, where the address does not tell it",
     ),
-    secret("AZURE_STORAGE_KEY", "Stands in for secret_access_key"),
-    secret("AZURE_STORAGE_SAS_TOKEN", "Stands in for sas_token"),
+    secret(
+        "AZURE_STORAGE_KEY",
+        "Used if secret_access_key is not given",
+    ),
+    secret("AZURE_STORAGE_SAS_TOKEN", "Used if sas_token is not given"),
     secret(
         "AZURE_STORAGE_CONNECTION_STRING",
-        "Stands in for connection_string",
+        "Used if connection_string is not given",
     ),
     shown(
         "AZURE_TOKEN_CREDENTIALS",

@@ -54,7 +54,7 @@ fn a_key_is_checked_and_nothing_is_left_behind() {
             "✓ list ",
             "✓ delete ",
             CONTAINER,
-            "This does for push and pull.",
+            "Sufficient for push and pull.",
         ] {
             assert!(ran.stdout.contains(part), "`{part}` is not said: {ran:?}");
         }
@@ -94,7 +94,7 @@ fn a_public_container_does_for_a_pull_and_not_for_a_push() {
         "✓ read ",
         "✗ write ",
         "anonymous=true",
-        "This does for pull. It does not for push",
+        "Sufficient for pull, but not for push",
     ] {
         assert!(from.stdout.contains(part), "`{part}` is not said: {from:?}");
     }

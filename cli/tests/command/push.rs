@@ -162,7 +162,7 @@ fn a_directory_that_is_no_cache_is_told_as_such() {
     std::fs::write(world.path("notes.txt"), "something else").expect("a file");
     world
         .run(&["push", "--to", &to, text(world.folder.path())])
-        .failed(1, &["no BuildKit cache"]);
+        .failed(1, &["not a BuildKit cache"]);
     let nowhere = world.path("nowhere");
     world
         .run(&["push", "--to", &to, text(&nowhere)])

@@ -164,15 +164,16 @@ async fn store<'a>(server: &Server<'_>, layer: &'a Layer) -> Result<(&'a Layer, 
     Ok((layer, was_sent))
 }
 
-/// Loads what stands under a name, and asks which of its layers are lost. None
-/// where nothing stands there.
+/// Loads the manifest of a name, and asks which of its layers are lost. None if
+/// the name does not exist.
 async fn load(server: &Server<'_>, name: &str) -> Result<Option<Loaded>, Error> {
     let path = manifest_path(name);
     let Some(bytes) = server.get(&path).await? else {
         return Ok(None);
     };
     let url = server.url(&path);
-    let corrupt = |reason| Error::Corrupt(format!("{url} is no manifest of this cache: {reason}"));
+    let corrupt =
+        |reason| Error::Corrupt(format!("{url} is not a manifest of this cache: {reason}"));
     let manifest = read_manifest(&bytes).map_err(corrupt)?;
     let layers = blobs(&manifest);
     let checks = layers.values().map(async |layer| {

@@ -53,7 +53,7 @@ fn a_layer_that_is_refused_is_missing_and_the_others_are_not() {
             let opened = subject.open_and_hear(&["app"], Sample::default()).await;
             let (cache, heard) = opened.expect("a cache");
             let loaded = load(&cache).await.expect("a cache");
-            assert_eq!(loaded.missing, [blob.clone()], "{code}");
+            assert_eq!(loaded.missing, std::slice::from_ref(blob), "{code}");
             let is_named = heard.events().iter().any(|event| {
                 matches!(event, Event::Warning(text)
                     if text.contains(code) && text.contains(&blob.hex()))

@@ -11,7 +11,7 @@ use crate::{Digest, ManifestError};
 pub enum LayoutError {
     /// The directory holds no cache.
     #[error(
-        "`{dir}` is no BuildKit cache directory: it has no `index.json`; \
+        "`{dir}` is not a BuildKit cache directory: it has no `index.json`; \
          `docker buildx build --cache-to type=local,dest=DIR` writes one"
     )]
     NotALayout {
@@ -39,7 +39,7 @@ pub enum LayoutError {
         tags: Vec<String>,
     },
     /// Several caches, none of them `latest`, and none was asked for.
-    #[error("`{dir}` has no cache tagged `latest` and not just one other: name a tag; its tags are: {}", list(.tags))]
+    #[error("`{dir}` has several caches and none is tagged `latest`: name a tag; its tags are: {}", list(.tags))]
     ChooseTag {
         /// The directory.
         dir: PathBuf,
@@ -47,7 +47,7 @@ pub enum LayoutError {
         tags: Vec<String>,
     },
     /// The entry is something else, such as an image.
-    #[error("{path}: this is no build cache but {found}")]
+    #[error("{path}: this is not a build cache but {found}")]
     NotACache {
         /// The manifest's file.
         path: PathBuf,

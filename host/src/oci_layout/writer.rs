@@ -3,7 +3,7 @@
 //!
 //! Every file comes in by way of `ingest/`, blobs first and `index.json` last.
 //! Several writers do each other no harm: blobs are what their names say
-//! whoever writes them, and `index.json` is read, changed and replaced under a
+//! no matter which program writes them, and `index.json` is read, changed and replaced under a
 //! lock.
 
 use std::fs;
@@ -135,7 +135,7 @@ impl LayoutWriter {
     }
 
     /// Writes the config, the manifest and, last, `index.json`, where the cache
-    /// takes the place of what stood under each of `tags`.
+    /// replaces what had each of `tags`.
     ///
     /// # Errors
     /// When BuildKit could not use the cache, a layer is not there or has
