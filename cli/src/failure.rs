@@ -61,7 +61,7 @@ impl std::fmt::Display for Answered {
 
 impl std::fmt::Display for Interrupted {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("stopped before the end; run the command again to go on from here")
+        f.write_str("stopped before the end; run the command again to continue from here")
     }
 }
 

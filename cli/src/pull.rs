@@ -91,7 +91,7 @@ async fn pull(args: &PullArgs, spec: &CacheSpec, console: &Console) -> Result<Pu
         let total = DecimalBytes(wanted.iter().map(|layer| layer.size).sum());
         let (dir, layers) = (args.dir.display(), number(wanted.len(), "layer"));
         console.note(&format!(
-            "pulling into {dir}: {layers} to fetch, {total}; {there} there before"
+            "pulling into {dir}: {layers} to fetch, {total}; {there} already there"
         ));
     }
     progress.expect(wanted.iter().map(|layer| (layer.blob.clone(), layer.size)));
@@ -369,7 +369,7 @@ impl Pulled {
         text.push_str(&match self.caches.first() {
             None => format!("nothing was pulled into {directory}"),
             Some(_) => format!(
-                "pulled into {directory}: fetched {} ({}), {} there before",
+                "pulled into {directory}: fetched {} ({}), {} already there",
                 number(self.layers_fetched, "layer"),
                 DecimalBytes(self.bytes_fetched),
                 self.layers_reused,

@@ -263,7 +263,7 @@ impl Pushed {
             text.push_str(&format!(" as {}", console.names(names)));
         }
         text.push_str(&format!(
-            ": {}, {}; sent {} ({}), {} there before; {}",
+            ": {}, {}; sent {} ({}), {} already there; {}",
             number(*layers, "layer"),
             DecimalBytes(*bytes),
             export.layers_stored,

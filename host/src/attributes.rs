@@ -48,7 +48,7 @@ pub enum SpecError {
     Empty,
     /// buildx's short form for a registry.
     #[error(
-        "the attributes have no `=`: buildx takes that for an image in a registry, \
+        "the attributes have no `=`: buildx reads that as an image in a registry, \
          but here only types with a plugin work; write `type=NAME,key=value,...`"
     )]
     Shorthand,
@@ -71,16 +71,14 @@ pub enum SpecError {
     /// A `type` that is not one.
     #[error(
         "`type={0}` is not a type, which has letters, digits, `-`, `_` and `.`; \
-         attributes have commas between them"
+         attributes are separated by commas"
     )]
     Type(String),
     /// A `mode` that there is not.
-    #[error("`mode={0}` is unknown: it is `min` or `max`; attributes have commas between them")]
+    #[error("`mode={0}` is unknown: it is `min` or `max`; attributes are separated by commas")]
     Mode(String),
     /// An `ignore-error` that is not a truth value.
-    #[error(
-        "`ignore-error={0}` is neither `true` nor `false`; attributes have commas between them"
-    )]
+    #[error("`ignore-error={0}` is neither `true` nor `false`; attributes are separated by commas")]
     IgnoreError(String),
 }
 
@@ -102,7 +100,7 @@ pub enum FieldFault {
     /// A key that no attribute can have.
     #[error(
         "has the key `{0}`, which is not the name of an attribute: that has letters, digits, `-`, \
-         `_` and `.`; attributes have commas between them"
+         `_` and `.`; attributes are separated by commas"
     )]
     Key(String),
     /// An attribute that was given before.

@@ -92,7 +92,7 @@ pub enum ManifestError {
     },
     /// A media type with which BuildKit fails the build.
     #[error(
-        "layer {layer}, {blob}, has the media type `{media_type}`, which BuildKit takes for no layer"
+        "layer {layer}, {blob}, has the media type `{media_type}`, which BuildKit does not accept for a layer"
     )]
     MediaType {
         /// The layer.
@@ -353,7 +353,7 @@ pub(crate) mod tests {
             (|layer| layer.size = 0, "have no bytes"),
             (
                 |layer| layer.media_type.push_str("+bogus"),
-                "+bogus`, which BuildKit takes for no layer",
+                "+bogus`, which BuildKit does not accept for a layer",
             ),
             (
                 |layer| layer.created_at = Some("yesterday".to_owned()),

@@ -150,7 +150,7 @@ fn walk(xml: &[u8], mut leave: impl FnMut(&[&str], bool, &str)) -> Result<(), St
     let no_xml = |_| "it is not XML".to_owned();
     loop {
         if path.len() > MAX_DEPTH {
-            return Err("its elements stand too deep in each other".to_owned());
+            return Err("its elements are nested too deeply".to_owned());
         }
         match reader.read_event().map_err(no_xml)? {
             Event::Start(element) => {

@@ -225,7 +225,7 @@ impl<T: Transport> Cache<T> {
                 key.as_str()
             ))),
             _ if name.contains('/') => Err(Error::from(failure).and(
-                "In an account whose namespace is hierarchical, what stands before a `/` in a name \
+                "In an account whose namespace is hierarchical, the part before a `/` in a name \
                  cannot be the name of another cache",
             )),
             _ => Err(failure.into()),

@@ -126,11 +126,11 @@ impl Manifest {
             }
             let parent = layer.parent.map(|parent| parent as usize);
             if parent.is_some_and(|parent| parent >= self.layers.len()) {
-                return wrong("stands on a layer that does not exist");
+                return wrong("has a parent that does not exist");
             }
         }
         match self.layer_in_a_circle() {
-            Some(index) => Err(format!("layer {index} stands on itself")),
+            Some(index) => Err(format!("layer {index} is its own parent")),
             None => Ok(()),
         }
     }
@@ -163,7 +163,7 @@ impl Layer {
             return Some("has no media type");
         }
         if i64::try_from(self.size).is_err() {
-            return Some("has a size beyond all measure");
+            return Some("has a size that is impossible");
         }
         if (self.size == 0) != (self.blob == Digest::OF_NOTHING) {
             return Some("has a size that does not go with its digest");

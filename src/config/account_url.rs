@@ -54,7 +54,7 @@ impl AccountUrl {
             return Err("its path has characters that must be percent-encoded");
         }
         if path.split('/').any(is_step) {
-            return Err("its path has a step such as `..`, which clients take out: leave it out");
+            return Err("its path has a step such as `..`, which clients remove: leave it out");
         }
         Ok(Self {
             https,

@@ -38,7 +38,7 @@ pub(crate) const ATTRIBUTES: &[Attribute] = &[
     ),
     plain(
         "account_name",
-        "Name of the storage account, where account_url does not tell it",
+        "Name of the storage account, if account_url does not contain it",
         None,
     ),
     Attribute {
@@ -68,7 +68,7 @@ pub(crate) const ATTRIBUTES: &[Attribute] = &[
     ),
     plain(
         "container",
-        "Container that holds the cache; made when it is missing",
+        "Container that holds the cache; a push creates it if it is missing",
         Some("buildkit-cache"),
     ),
     plain(

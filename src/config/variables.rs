@@ -31,7 +31,7 @@ pub(crate) const VARIABLES: &[Variable] = &[
     ),
     shown(
         "AZURE_STORAGE_ACCOUNT",
-        "Name of the storage account, where the address does not tell it",
+        "Name of the storage account, if the address does not contain it",
     ),
     secret(
         "AZURE_STORAGE_KEY",
@@ -77,26 +77,29 @@ pub(crate) const VARIABLES: &[Variable] = &[
     ),
     secret(
         "ACTIONS_ID_TOKEN_REQUEST_TOKEN",
-        "What it gets that token with",
+        "Token with which it gets that token",
     ),
     shown(
         "IDENTITY_ENDPOINT",
-        "Where the host's managed identity is asked for",
+        "Where to ask for the host's managed identity",
     ),
     secret(
         "IDENTITY_HEADER",
-        "What App Service or Service Fabric knows its processes by",
+        "Secret by which App Service or Service Fabric recognises its processes",
     ),
     shown("IDENTITY_SERVER_THUMBPRINT", "Set by Service Fabric"),
     shown("IMDS_ENDPOINT", "Set by Azure Arc"),
     shown(
         "MSI_ENDPOINT",
-        "Where Azure ML's or Cloud Shell's managed identity is asked for",
+        "Where to ask for Azure ML's or Cloud Shell's managed identity",
     ),
-    secret("MSI_SECRET", "What Azure ML knows its processes by"),
+    secret(
+        "MSI_SECRET",
+        "Secret by which Azure ML recognises its processes",
+    ),
     shown(
         "AZURE_POD_IDENTITY_AUTHORITY_HOST",
-        "Address of IMDS, where it is elsewhere",
+        "Address of IMDS, if it is not the usual one",
     ),
 ];
 

@@ -44,7 +44,7 @@ impl Token {
         };
         let expires_at = Option::and_then(expires_on, |text: String| moment(&text))
             .or_else(|| from_now(expires_in))
-            .ok_or("it does not tell when the token ends")?;
+            .ok_or("it does not say when the token expires")?;
         Ok(Self {
             secret: Secret::new(secret),
             expires_at,

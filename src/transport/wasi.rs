@@ -352,7 +352,7 @@ fn describe(code: &http::ErrorCode) -> String {
         },
         TlsProtocolError => "TLS could not be agreed on",
         TlsCertificateError => "the server's TLS certificate is not trusted",
-        HttpRequestBodySize(_) => "the request's body was not of the length promised",
+        HttpRequestBodySize(_) => "the request's body did not have the promised length",
         HttpResponseIncomplete | HttpResponseBodySize(_) => "the answer was cut short",
         HttpProtocolError => "the server's answer is not HTTP",
         InternalError(Some(text)) => text,

@@ -64,7 +64,10 @@ const PHRASES: &[Phrase] = &[
         right_before: &["you", "us"],
         ..never("does for", "is sufficient for")
     },
-    never("does not do", "is not acceptable, or: is not sufficient"),
+    Phrase {
+        right_before: &["that", "this", "so", "it"],
+        ..never("does not do", "is not acceptable, or: is not sufficient")
+    },
     never("will do as well", "works too"),
     never("would do", "would be accepted"),
     never("do as well as", "are as good as"),
@@ -114,8 +117,14 @@ const PHRASES: &[Phrase] = &[
     never("stood under", "was stored under"),
     never("goes before", "takes precedence over"),
     never("go before", "take precedence over"),
-    never("is told", "reports, or: is reported"),
-    never("are told", "report, or: are reported"),
+    Phrase {
+        right_before: &["apart"],
+        ..never("is told", "reports, or: is reported")
+    },
+    Phrase {
+        right_before: &["apart"],
+        ..never("are told", "report, or: are reported")
+    },
     never("says of itself", "reports"),
     never("say of themselves", "report"),
     never("belongs into", "belongs in"),
@@ -320,6 +329,7 @@ mod tests {
             "it is. No, it is not",
             "it is not a manifest",
             "the standstill, understands in part",
+            "a server that does not do this; two errors are told apart",
         ] {
             assert_eq!(found(text), [""; 0], "{text}");
         }

@@ -74,7 +74,7 @@ fn a_check_makes_no_container_and_says_that_a_push_would() {
     let world = World::new();
     let ran = world.run(&["check", "--to", &world.cache("name=app")]);
     assert_eq!(ran.code, Some(1), "{ran:?}");
-    let part = "there is no container `tests` yet. A check makes none; the first push does";
+    let part = "there is no container `tests` yet. A check creates none; the first push does";
     assert!(ran.stdout.contains(part), "{ran:?}");
     assert_eq!(world.store.stats().of(OperationKind::CreateContainer), 0);
 }

@@ -122,9 +122,7 @@ fn parent(index: i64) -> Result<Option<u32>, &'static str> {
         -1 => Ok(None),
         index => {
             let index = u32::try_from(index);
-            Ok(Some(
-                index.map_err(|_| "stands on a layer that does not exist")?,
-            ))
+            Ok(Some(index.map_err(|_| "has a parent that does not exist")?))
         }
     }
 }

@@ -124,7 +124,7 @@ impl Managed {
         let (at, status) = (&self.url.authority, answer.status);
         let what = match status {
             300..400 => ", a redirect",
-            407 => ", a proxy that wants to know who asks",
+            407 => ", a proxy that asks for credentials",
             _ if answer.is_page() => " with a page for people",
             _ if answer.body.is_empty() => " and nothing else",
             _ => "",
