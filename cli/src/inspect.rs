@@ -41,7 +41,7 @@ struct Listed {
     plugins: Vec<ListedPlugin>,
 }
 
-/// A plugin, or a file that is none.
+/// A plugin, or a file that is not one.
 #[derive(Serialize)]
 struct ListedPlugin {
     file: PathBuf,

@@ -54,7 +54,7 @@ impl AccountUrl {
             return Err("its path has characters that must be percent-encoded");
         }
         if path.split('/').any(is_step) {
-            return Err("its path has a step such as `..`, which clients take out: leave it out");
+            return Err("its path has a step such as `..`, which clients remove: leave it out");
         }
         Ok(Self {
             https,
@@ -162,7 +162,7 @@ fn ends_in_a_number(host: &str) -> bool {
             .is_some_and(|hex| hex.bytes().all(|b| b.is_ascii_hexdigit()))
 }
 
-/// Whether a segment of a path is no name but a step: to here, or up.
+/// Whether a segment of a path is not a name but a step: to here, or up.
 fn is_step(segment: &str) -> bool {
     let segment = segment.to_ascii_lowercase().replace("%2e", ".");
     segment == "." || segment == ".."

@@ -128,7 +128,7 @@ impl Store {
             .ok_or_else(|| {
                 Error::attribute(
                     source,
-                    "it does not tell the storage account's name: give that as account_name",
+                    "it does not contain the storage account's name: give that as account_name",
                 )
             })?;
 

@@ -276,7 +276,7 @@ fn an_index_that_is_cut_off_is_replaced_by_a_pull_and_refused_by_a_push() {
         fs::write(&elsewhere, "of somebody else").expect("written");
         std::os::unix::fs::symlink(&elsewhere, dir.join("index.json")).expect("a link");
         let pulled = world.pull(&dir, "name=app");
-        assert!(warnings(&pulled).contains("no regular file"), "{pulled}");
+        assert!(warnings(&pulled).contains("not a regular file"), "{pulled}");
         assert_eq!(fs::read(&elsewhere).expect("a file"), b"of somebody else");
     }
 }

@@ -7,7 +7,7 @@ use super::{Layer, Manifest, Parsed, Unusable};
 use crate::digest::Digest;
 use crate::json::{Reader, write_string};
 
-/// How Go writes the time that is none.
+/// How Go writes that there is no time.
 const NO_TIME: &str = "0001-01-01T00:00:00Z";
 
 /// What a layer takes at most in what is written, its media type left out, and
@@ -120,9 +120,7 @@ fn parent(index: i64) -> Result<Option<u32>, &'static str> {
         -1 => Ok(None),
         index => {
             let index = u32::try_from(index);
-            Ok(Some(
-                index.map_err(|_| "stands on a layer that does not exist")?,
-            ))
+            Ok(Some(index.map_err(|_| "has a parent that does not exist")?))
         }
     }
 }
@@ -149,7 +147,7 @@ fn checked_layer(layer: &CacheLayer) -> Result<Layer, &'static str> {
     }
 }
 
-/// What stands in the place of a layer that cannot be used: nothing of it is
+/// The replacement of a layer that cannot be used: nothing of it is
 /// right but its digest, if it has one. What it lies on does not matter: whatever
 /// lies on it cannot be used either.
 fn placeholder(index: usize, blob: &str) -> Layer {
@@ -247,7 +245,7 @@ fn write_layer(json: &mut String, layer: &Layer) {
 fn check_records(records: &str) -> Result<&str, String> {
     match records.starts_with('[') {
         true => Ok(records),
-        false => Err("its records are no JSON array".to_owned()),
+        false => Err("its records are not a JSON array".to_owned()),
     }
 }
 
