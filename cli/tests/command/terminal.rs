@@ -20,7 +20,7 @@ fn terminal() -> (File, OwnedFd) {
     let (name, settings) = (std::ptr::null_mut(), std::ptr::null_mut());
     // SAFETY: the descriptors and the size are ours, and the other two may be
     // null, for a terminal without a name and with the usual settings.
-    let outcome = unsafe { libc::openpty(&mut ours, &mut theirs, name, settings, &mut size) };
+    let outcome = unsafe { libc::openpty(&mut ours, &mut theirs, name, settings, &raw mut size) };
     assert_eq!(outcome, 0, "{}", std::io::Error::last_os_error());
     // SAFETY: both are open, and nothing else owns them.
     unsafe { (File::from_raw_fd(ours), OwnedFd::from_raw_fd(theirs)) }
