@@ -71,19 +71,19 @@ impl Command {
 }
 
 const ATTRIBUTES_HELP: &str = "\
-Attributes are written as for docker buildx: `type=NAME,key=value,...`, with
-quotes around a field that holds a comma, and each of them once. `type` picks
-the plugin, and `build-cache plugin inspect FILE.wasm` lists what else it
-accepts, and which environment variables it reads. An attribute that is a secret may come
-from a file: `ATTRIBUTE_file=PATH` in place of `ATTRIBUTE=VALUE`. Prefer that, or
-a variable: everybody on the machine can read a command line.
+Attributes are written as for docker buildx: `type=NAME,key=value,...`, each of
+them once, with quotes around a field that holds a comma. `type` picks the
+plugin, and `build-cache plugin inspect FILE.wasm` lists what else it accepts,
+and which environment variables it reads. A secret attribute may come from a
+file: `ATTRIBUTE_file=PATH` instead of `ATTRIBUTE=VALUE`. Prefer that, or a
+variable: everybody on the machine can read a command line.
 
 A name that comes from outside, such as a branch's, belongs in `--name`: in the
 attributes, a comma in it would begin another attribute, and a `;` another name.";
 
 const PLACES_HELP: &str = "\
 A plugin is the first TYPE.wasm in the folder of `--plugin-dir`, in that of
-$BUILD_CACHE_PLUGIN_DIR, in `plugins` beside this program, or in
+$BUILD_CACHE_PLUGIN_DIR, in `plugins` next to this program, or in
 `build-cache/plugins` in the user's data folder ($XDG_DATA_HOME).
 
 Proxies are those of $HTTP_PROXY, $HTTPS_PROXY and $NO_PROXY, and certificate
@@ -96,8 +96,8 @@ pub struct PushArgs {
     /// The store, and the cache in it
     #[arg(long, value_name = "ATTRIBUTES")]
     pub to: String,
-    /// A name of the cache, exactly as it is: for one that comes from outside,
-    /// such as a branch's. Repeat it for several. In place of the attribute `name`
+    /// A name of the cache, exactly as it is, such as a branch's; repeat it for
+    /// several. Replaces the attribute `name`
     #[arg(long, value_name = "NAME")]
     pub name: Vec<String>,
     /// Which cache in the directory [default: latest, or the only one]
@@ -123,8 +123,8 @@ pub struct PullArgs {
     /// The store, and the cache in it
     #[arg(long, value_name = "ATTRIBUTES")]
     pub from: String,
-    /// A name of the cache, exactly as it is: for one that comes from outside,
-    /// such as a branch's. Repeat it for several. In place of the attribute `name`
+    /// A name of the cache, exactly as it is, such as a branch's; repeat it for
+    /// several. Replaces the attribute `name`
     #[arg(long, value_name = "NAME")]
     pub name: Vec<String>,
     /// The tag that the first cache gets in the directory
@@ -144,13 +144,14 @@ pub struct PullArgs {
 
 const PULL_ATTRIBUTES: &str = "
 If there are several names, each cache is also tagged with its own name. A name
-that the store does not have is an empty cache: the directory is created, its tags
-stay as they are, and the exit code is 0. With `ignore-error=true` a pull that fails is
-a warning, and the exit code is 0.
+that the store does not have is an empty cache: the directory is created, its
+tags stay as they are, and the exit code is 0. With `ignore-error=true` a pull
+that fails is a warning, and the exit code is 0.
 
 Every layer is checked against its digest before it gets its name. One that does
 not match is fetched once more. If it is wrong again, or gone from the store, the
-results that need it are left out with a warning, and a build makes them again. With --strict that is an error, and the tags stay as they are.";
+results that need it are left out with a warning, and a build makes them again.
+With --strict that is an error, and the tags stay as they are.";
 
 /// `build-cache check`: one of the two says where.
 #[derive(Debug, clap::Args)]
@@ -163,8 +164,8 @@ pub struct CheckArgs {
     /// The same, to pull from
     #[arg(long, value_name = "ATTRIBUTES")]
     pub from: Option<String>,
-    /// A name of the cache, exactly as it is: for one that comes from outside,
-    /// such as a branch's. Repeat it for several. In place of the attribute `name`
+    /// A name of the cache, exactly as it is, such as a branch's; repeat it for
+    /// several. Replaces the attribute `name`
     #[arg(long, value_name = "NAME")]
     pub name: Vec<String>,
     #[command(flatten)]

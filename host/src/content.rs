@@ -277,7 +277,7 @@ mod tests {
             .expect_err("too short")
             .to_string();
         assert!(
-            error.contains(&digest.hex()) && error.contains("1 bytes short"),
+            error.contains(&digest.hex()) && error.contains("1 bytes before the end"),
             "{error}"
         );
     }

@@ -357,7 +357,7 @@ pub(crate) mod tests {
             ),
             (
                 |layer| layer.created_at = Some("yesterday".to_owned()),
-                "no RFC 3339 time",
+                "not an RFC 3339 time",
             ),
         ];
         for (spoil, expected) in cases {

@@ -2,8 +2,8 @@
 //! often right up to some character, and what follows may be the rest of the
 //! line, with a key in it: `type=azblob;secret_access_key=...`. So no message
 //! repeats a wrong value. It shows the beginning, up to the first character
-//! that such a value cannot have, at most [`LONGEST`] characters of it, and
-//! nothing at all of what looks like a key.
+//! that such a value cannot have, at most 40 characters of it, and nothing at all
+//! of what looks like a key.
 
 /// The most characters of a wrong value that are shown: more than any type,
 /// mode or attribute has.

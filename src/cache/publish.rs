@@ -1,5 +1,5 @@
 //! Publishing: a manifest under names, once all of its layers are known to be
-//! durable. Whoever stored them, the store itself is asked.
+//! durable. No matter who stored them, the store itself is asked.
 
 use std::cell::RefCell;
 use std::rc::Rc;

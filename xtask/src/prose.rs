@@ -1,7 +1,7 @@
 //! Texts that people read are in plain English. This finds the phrases that are
 //! correct, or nearly so, and foreign all the same, and says what to write in
 //! their place. It reads what a user may see: string literals and doc comments
-//! outside of tests, the contract's, and two of the documents.
+//! outside of tests, the contract's, and the documents for users.
 //!
 //! The phrases are data ([`PHRASES`]). What a list of phrases cannot find is up to
 //! the writer.
@@ -25,7 +25,12 @@ const SOURCES: &[&str] = &[
     "wit",
 ];
 /// The documents for users.
-const DOCUMENTS: &[&str] = &["README.md", "RELIABILITY.md"];
+const DOCUMENTS: &[&str] = &[
+    "README.md",
+    "RELIABILITY.md",
+    "examples/README.md",
+    "wit/versions.md",
+];
 /// What holds no text for users: tests, and version 0.1 of the contract, which
 /// stays as it was published.
 const LEFT_OUT: &[&str] = &[

@@ -311,7 +311,7 @@ mod tests {
             ),
             (
                 r#"[{"layers":[{"createdAt":"2026-02-30T00:00:00Z"}]}]"#,
-                "no RFC 3339 time",
+                "not an RFC 3339 time",
             ),
         ];
         for (json, expected) in cases {

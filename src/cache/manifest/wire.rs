@@ -162,7 +162,7 @@ fn placeholder(index: usize, blob: &str) -> Layer {
     }
 }
 
-/// How many layers are looked for elsewhere: more are no accident, and each is
+/// How many layers are looked for elsewhere: more are not an accident, and each is
 /// compared with all others.
 const MOST_ELSEWHERE: usize = 100;
 

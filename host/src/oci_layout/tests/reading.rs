@@ -152,7 +152,7 @@ async fn a_damaged_cache_is_refused_with_its_reason() {
         ),
         (
             |config, _| config["layers"][3]["blob"] = json!("sha256:../../../../etc/passwd"),
-            "is not a digest",
+            "is not in the manifest",
         ),
         (
             |config, _| config["layers"][3]["blob"] = json!(Digest::of(b"x")),
