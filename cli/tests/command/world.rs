@@ -72,6 +72,15 @@ impl World {
 
     /// A cache of one layer, of any bytes.
     pub fn cache_of_one_layer(&self, size: usize) -> PathBuf {
+        self.cache_of(size, 1)
+    }
+
+    /// A cache of one small layer, and of so many records.
+    pub fn cache_of_many_records(&self, records: usize) -> PathBuf {
+        self.cache_of(1000, records)
+    }
+
+    fn cache_of(&self, size: usize, records: usize) -> PathBuf {
         let dir = self.path("large");
         let bytes: Vec<u8> = (0..size).map(|at| (at % 251) as u8).collect();
         let layer = Layer {
@@ -82,18 +91,32 @@ impl World {
             created_at: None,
             parent: None,
         };
+        let record = |index: usize| {
+            let step = Digest::of(format!("step {index}").as_bytes());
+            format!(
+                r#"{{"layers":[{{"layer":0,"createdAt":"2026-01-01T00:00:00Z"}}],"digest":"{step}"}}"#
+            )
+        };
+        let records: Vec<_> = (0..records).map(record).collect();
+        let records = format!("[{}]", records.join(","));
         let runtime = tokio::runtime::Runtime::new().expect("a runtime");
         runtime.block_on(async {
             let writer = LayoutWriter::create(&dir).await.expect("a directory");
             let incoming = writer.begin(&layer).await.expect("a file");
-            incoming.file().expect("a file").write_all(&bytes).expect("written");
+            incoming
+                .file()
+                .expect("a file")
+                .write_all(&bytes)
+                .expect("written");
             incoming.commit(Check::Digest).await.expect("a layer");
-            let step = Digest::of(b"step");
-            let records = format!(
-                r#"[{{"layers":[{{"layer":0,"createdAt":"2026-01-01T00:00:00Z"}}],"digest":"{step}"}}]"#
-            );
-            let manifest = Manifest { layers: vec![layer], records };
-            writer.finish(&manifest, &["latest".to_owned()]).await.expect("a cache");
+            let manifest = Manifest {
+                layers: vec![layer],
+                records,
+            };
+            writer
+                .finish(&manifest, &["latest".to_owned()])
+                .await
+                .expect("a cache");
         });
         dir
     }

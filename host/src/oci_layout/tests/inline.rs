@@ -383,6 +383,30 @@ fn an_image_with_an_inline_cache_is_read_as_buildkit_reads_it() {
     assert_eq!(again(&inline(&cache)), cache);
 }
 
+#[tokio::test]
+async fn the_image_that_buildkit_built_is_read_as_the_cache_of_its_layers() {
+    let cache = cache("image-inline").await;
+    let small = super::cache("local-min-fresh").await;
+    // The same build at another time: other layers, the same steps.
+    let parents: Vec<_> = cache.layers.iter().map(|layer| layer.parent).collect();
+    assert_eq!(parents, [None, Some(0), Some(1), Some(2)]);
+    assert!(cache.layers.iter().all(|layer| {
+        let time = layer.created_at.as_deref();
+        time.is_some_and(|time| time.starts_with("2026-11-25T09:25:3"))
+    }));
+    let steps = |cache: &Manifest| {
+        let records: Value = serde_json::from_str(&cache.records).expect("JSON");
+        let results = records.as_array().expect("records").iter();
+        let results = results.filter(|record| record["layers"].is_array());
+        results.count()
+    };
+    assert_eq!(steps(&cache), steps(&small));
+    let layout = Layout::open(fixture("image-inline"))
+        .await
+        .expect("a layout");
+    layout.verify(&cache).await.expect("every layer is there");
+}
+
 #[test]
 fn the_caches_of_an_image_for_several_platforms_become_one() {
     let arm = image(|config, manifest| {
