@@ -11,6 +11,9 @@ use crate::manifest::tests::{layer, manifest};
 
 const AT: &str = "2026-11-23T14:14:42.815976394Z";
 
+/// A top document, and all those that it needs.
+type Stored = (Vec<u8>, HashMap<Digest, Vec<u8>>);
+
 /// Reads what `top` and `all` hold, and how many calls that took.
 fn read_all(top: &[u8], all: &HashMap<Digest, Vec<u8>>) -> (usize, Result<Manifest, NotAssembled>) {
     let mut given = HashMap::new();
@@ -285,7 +288,7 @@ async fn a_large_cache_stays_whole_when_its_directory_loses_a_document() {
 /// An image of a base layer and three steps, as `--cache-to type=inline`
 /// leaves it: two results on the first layers, one spelled out, and a layer
 /// without a result. `change` may spoil the config and the manifest.
-fn image(change: impl FnOnce(&mut Value, &mut Value)) -> (Vec<u8>, HashMap<Digest, Vec<u8>>) {
+fn image(change: impl FnOnce(&mut Value, &mut Value)) -> Stored {
     let records = json!([
         { "layers": [{ "layer": 1, "createdAt": AT }], "digest": "sha256:a" },
         { "chains": [{ "layers": [0, 2], "createdAt": "0001-01-01T00:00:00Z" }],
@@ -323,7 +326,7 @@ fn image(change: impl FnOnce(&mut Value, &mut Value)) -> (Vec<u8>, HashMap<Diges
 
 /// An index over the given manifests of images, beside what is attached to
 /// images.
-fn index(images: &[(Vec<u8>, HashMap<Digest, Vec<u8>>)]) -> (Vec<u8>, HashMap<Digest, Vec<u8>>) {
+fn index(images: &[Stored]) -> Stored {
     let mut blobs: HashMap<Digest, Vec<u8>> = HashMap::new();
     let mut entries = vec![json!({
         "mediaType": "application/vnd.in-toto+json", "digest": Digest::of(b"none"), "size": 1
@@ -342,7 +345,7 @@ fn index(images: &[(Vec<u8>, HashMap<Digest, Vec<u8>>)]) -> (Vec<u8>, HashMap<Di
     )
 }
 
-fn error(image: &(Vec<u8>, HashMap<Digest, Vec<u8>>)) -> String {
+fn error(image: &Stored) -> String {
     let (_, cache) = read_all(&image.0, &image.1);
     cache.expect_err("should be refused").to_string()
 }
