@@ -1,6 +1,7 @@
 //! Pushing.
 
 use blob_store::{Action, Fault, OperationKind};
+use build_cache_host::Digest;
 
 use crate::world::{CONTAINER, World, blob, buildkit, key_of, layers, tags, text};
 
@@ -260,7 +261,11 @@ fn a_quiet_push_says_nothing() {
 #[test]
 fn what_buildkit_will_not_read_from_a_directory_is_said_on_both_ways() {
     let world = World::new();
-    let pushed = world.push(&world.cache_with_a_large_config(), "name=app");
+    // The form for large caches is an image's, which has a layer at least.
+    let record = |number: u32| format!(r#"{{"digest":"{}"}}"#, Digest::of(&number.to_le_bytes()));
+    let records: Vec<_> = (0..15_000).map(record).collect();
+    let large = world.cache_of("large", &[], format!("[{}]", records.join(",")));
+    let pushed = world.push(&large, "name=app");
     let pulled = world.pull(&world.path("back"), "name=app");
     for way in [pushed, pulled] {
         let warnings = way["warnings"].as_array().expect("warnings");

@@ -5,8 +5,10 @@
 //! here run them again.
 
 mod hostile_directory;
+mod inline_image;
 
 pub use hostile_directory::oci_layout;
+pub use inline_image::inline_image;
 
 use crate::text::Scrubber;
 use crate::{CacheSpec, Digest, Layer, Manifest};
@@ -181,5 +183,5 @@ mod every_kept_input_still_holds {
         )*};
     }
 
-    replayed!(cache_spec, oci_layout, records, shown_text);
+    replayed!(cache_spec, inline_image, oci_layout, records, shown_text);
 }

@@ -27,10 +27,10 @@ pub(super) const INDEX_TYPE: &str = "application/vnd.oci.image.index.v1+json";
 /// What `oci-layout` says.
 pub(super) const LAYOUT: &str = r#"{"imageLayoutVersion":"1.0.0"}"#;
 
-const CREATED_AT: &str = "buildkit/createdat";
+pub(super) const CREATED_AT: &str = "buildkit/createdat";
 const DIFF_ID: &str = "containerd.io/uncompressed";
 /// Go's zero time, which BuildKit's stores write where there is none.
-const ZERO_TIME: &str = "0001-01-01T00:00:00Z";
+pub(super) const ZERO_TIME: &str = "0001-01-01T00:00:00Z";
 
 /// What points to a blob.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -96,13 +96,13 @@ go_struct!(AnyManifest {
 });
 
 #[derive(Serialize)]
-struct ImageManifest {
+pub(super) struct ImageManifest {
     #[serde(rename = "schemaVersion")]
-    schema_version: u8,
+    pub schema_version: u8,
     #[serde(rename = "mediaType")]
-    media_type: &'static str,
-    config: Descriptor,
-    layers: Vec<Descriptor>,
+    pub media_type: &'static str,
+    pub config: Descriptor,
+    pub layers: Vec<Descriptor>,
 }
 
 #[derive(Default, Serialize)]
@@ -147,6 +147,15 @@ pub(super) struct Draft {
     pub manifest: Manifest,
     /// These layers, in their order.
     pub unusable: Vec<LeftOut>,
+}
+
+impl From<Manifest> for Draft {
+    fn from(manifest: Manifest) -> Self {
+        Self {
+            manifest,
+            unusable: Vec::new(),
+        }
+    }
 }
 
 impl CacheManifest {

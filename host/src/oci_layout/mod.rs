@@ -5,7 +5,8 @@
 //! Such a directory is an [OCI image layout](https://github.com/opencontainers/image-spec/blob/main/image-layout.md):
 //! `index.json` names a manifest for each tag, and all blobs lie in
 //! `blobs/sha256/` under their digests. [`Layout`] reads every form that
-//! BuildKit writes; [`LayoutWriter`] writes BuildKit's default form.
+//! BuildKit writes; [`LayoutWriter`] writes BuildKit's default form, and the
+//! inline form where BuildKit would not read that ([`Documents`]).
 //!
 //! What is read is not trusted. Files are found by parsed digests alone, so
 //! nothing leads out of the directory, and only regular files are opened. Sizes
@@ -15,14 +16,16 @@
 mod document;
 mod error;
 mod files;
+mod forms;
 mod incoming;
 mod index;
+mod inline;
 mod lock;
 mod usable;
 mod verified;
 mod writer;
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -30,13 +33,16 @@ use std::path::{Path, PathBuf};
 use futures::{StreamExt, TryStreamExt, stream};
 
 pub use error::LayoutError;
+pub use forms::{
+    Assembly, BUILDKIT_JSON_BYTES, Document, DocumentRef, Documents, Form, NotAssembled, assemble,
+};
 pub use incoming::IncomingBlob;
 pub use usable::{LeftOut, Usable};
 pub use verified::VerifiedContent;
 pub use writer::{Check, LayoutWarning, LayoutWriter, Written, warnings};
 
 use crate::{Digest, DirContent, Layer, Manifest};
-use document::{CacheManifest, Descriptor, NotACache};
+use document::Descriptor;
 pub(crate) use files::open_regular;
 use files::{blocking, check_folders, damaged, failed, hash_file, read_json};
 use index::Index;
@@ -251,34 +257,41 @@ fn holds_nothing(root: &Path) -> bool {
 /// Reads a cache from the entry that stands for it in the index.
 fn read_cache(root: &Path, entry: &Descriptor) -> Result<Usable, LayoutError> {
     let path = blob_path(root, &entry.digest);
-    let json = read_json_blob(&path, entry)?;
-    let manifest = CacheManifest::parse(&json).map_err(|reason| match reason {
-        NotACache::Json(_) | NotACache::Ambiguous | NotACache::Config(_) => damaged(&path, reason),
-        NotACache::Image(_) | NotACache::Index => LayoutError::NotACache {
-            path: path.clone(),
-            found: reason.to_string(),
-        },
-    })?;
-    let path = blob_path(root, &manifest.config.digest);
-    let json = read_json_blob(&path, &manifest.config)?;
-    let draft = manifest
-        .with_config(&json)
-        .map_err(|reason| damaged(&path, reason))?;
-    usable::usable(root, &path, draft)
+    let top = read_json_blob(&path, &entry.digest, entry.size)?;
+    let mut documents = HashMap::new();
+    loop {
+        let needs = match forms::draft(&top, &documents) {
+            Ok(forms::Drafting::Whole(draft)) => return usable::usable(root, &path, draft),
+            Ok(forms::Drafting::Needs(needs)) => needs,
+            Err(NotAssembled::NotACache { found }) => {
+                return Err(LayoutError::NotACache { path, found });
+            }
+            Err(NotAssembled::Damaged { document, reason }) => {
+                let path = document.map_or(path, |document| blob_path(root, &document));
+                return Err(damaged(&path, reason));
+            }
+            Err(error @ NotAssembled::TooMuch { .. }) => return Err(damaged(&path, error)),
+            Err(NotAssembled::Manifest(error)) => return Err(error.into()),
+        };
+        for need in needs {
+            let json = read_json_blob(&blob_path(root, &need.digest), &need.digest, need.size)?;
+            documents.insert(need.digest, json);
+        }
+    }
 }
 
 /// A blob of JSON, of the size and the digest that it should have.
-fn read_json_blob(path: &Path, descriptor: &Descriptor) -> Result<Vec<u8>, LayoutError> {
+fn read_json_blob(path: &Path, digest: &Digest, size: u64) -> Result<Vec<u8>, LayoutError> {
     let json = read_json(path)?;
-    if json.len() as u64 != descriptor.size {
-        let (is, should) = (json.len(), descriptor.size);
+    if json.len() as u64 != size {
+        let (is, should) = (json.len(), size);
         return Err(damaged(
             path,
             format!("it has {is} bytes instead of {should}"),
         ));
     }
     let actual = Digest::of(&json);
-    if actual != descriptor.digest {
+    if actual != *digest {
         return Err(damaged(path, format!("its bytes have the digest {actual}")));
     }
     Ok(json)

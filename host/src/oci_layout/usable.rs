@@ -7,8 +7,8 @@
 use std::fmt;
 use std::path::Path;
 
-use super::{LayoutError, blob_path, damaged, document::Draft};
-use crate::Manifest;
+use super::{LayoutError, NotAssembled, blob_path, damaged, document::Draft};
+use crate::{Digest, Manifest};
 
 /// What can be used of a cache in a directory.
 #[derive(Debug, Clone)]
@@ -49,6 +49,23 @@ impl fmt::Display for LeftOut {
 /// # Errors
 /// When the rest does not hold together, or there is no rest.
 pub(super) fn usable(root: &Path, config: &Path, draft: Draft) -> Result<Usable, LayoutError> {
+    let is_here = |blob: &Digest| blob_path(root, blob).exists();
+    of_draft(draft, &is_here).map_err(|error| match error {
+        NotAssembled::Damaged { reason, .. } => damaged(config, reason),
+        NotAssembled::Manifest(error) => error.into(),
+        other => damaged(config, other),
+    })
+}
+
+/// Takes out of a draft what nobody can use, where `is_here` tells which blobs are
+/// there.
+///
+/// # Errors
+/// When the rest does not hold together, or there is no rest.
+pub(super) fn of_draft(
+    draft: Draft,
+    is_here: &dyn Fn(&Digest) -> bool,
+) -> Result<Usable, NotAssembled> {
     let Draft {
         manifest,
         mut unusable,
@@ -69,7 +86,7 @@ pub(super) fn usable(root: &Path, config: &Path, draft: Draft) -> Result<Usable,
         // Builders keep such a layer where it comes from, so that its bytes need
         // not be here.
         let is_elsewhere = is_not_distributable(&layer.media_type)
-            && !blob_path(root, &layer.blob).exists()
+            && !is_here(&layer.blob)
             && unusable.iter().all(|left_out| left_out.layer != index);
         if is_elsewhere {
             unusable.push(LeftOut {
@@ -97,7 +114,10 @@ pub(super) fn usable(root: &Path, config: &Path, draft: Draft) -> Result<Usable,
     })?;
     if pruned.manifest.layers.is_empty() {
         let reason = format!("none of its layers can be used: {}", unusable[0]);
-        return Err(damaged(config, reason));
+        return Err(NotAssembled::Damaged {
+            document: None,
+            reason,
+        });
     }
     pruned.manifest.validate_for_buildkit()?;
     Ok(Usable {

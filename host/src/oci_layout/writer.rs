@@ -11,19 +11,16 @@ use std::path::{Path, PathBuf};
 
 use futures::{StreamExt, TryStreamExt, stream};
 
-use super::document::{
-    CONFIG_TYPE, Descriptor, LAYOUT, MANIFEST_TYPE, config_json, describe, manifest_json,
-};
-use super::files::{blocking, check_folders, damaged, failed, hash_file};
+use super::document::LAYOUT;
+use super::files::{blocking, check_folders, failed, hash_file};
 use super::incoming::{IncomingBlob, remove_stale, replace, sync_names};
 use super::index::Index;
 use super::lock::IndexLock;
-use super::{INDEX_FILE, LayoutError, at_once, blob_path, blobs, check_size, distinct, read_index};
+use super::{
+    BUILDKIT_JSON_BYTES, Documents, INDEX_FILE, LayoutError, at_once, blob_path, blobs, check_size,
+    distinct, read_index,
+};
 use crate::{Digest, Layer, Manifest};
-
-/// What BuildKit's local and registry importers read of a manifest and of a
-/// config (`readBlob` in `cache/remotecache/import.go`).
-const BUILDKIT_JSON_BYTES: u64 = 1 << 20;
 
 /// How closely to look at a layer's blob.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -135,7 +132,8 @@ impl LayoutWriter {
     }
 
     /// Writes the config, the manifest and, last, `index.json`, where the cache
-    /// replaces what had each of `tags`.
+    /// replaces what had each of `tags`. The form is one that BuildKit reads
+    /// ([`Documents::of`]).
     ///
     /// # Errors
     /// When BuildKit could not use the cache, a layer is not there or has
@@ -158,12 +156,10 @@ impl LayoutWriter {
         let failed = failed("write the cache to", &self.root);
         let unwritable = |error: serde_json::Error| failed(error.into());
         let ingest = self.ingest();
-        let config_json = config_json(manifest).map_err(unwritable)?;
-        let config = describe(&config_json, CONFIG_TYPE);
-        let manifest_json = manifest_json(manifest, config.clone()).map_err(unwritable)?;
-        let manifest = describe(&manifest_json, MANIFEST_TYPE);
-        for (blob, json) in [(&config, config_json), (&manifest, manifest_json)] {
-            replace(&ingest, &blob_path(&self.root, &blob.digest), &json)?;
+        let documents = Documents::of(manifest)?;
+        for document in documents.iter() {
+            let path = blob_path(&self.root, &document.digest);
+            replace(&ingest, &path, &document.json)?;
         }
 
         let _lock = IndexLock::acquire(&self.root)?;
@@ -175,16 +171,18 @@ impl LayoutWriter {
             Err(error) => (Index::default(), Some(error.to_string())),
         };
         for tag in tags {
-            index.put(&manifest, tag).map_err(unwritable)?;
+            index
+                .put(&documents.top().descriptor(), tag)
+                .map_err(unwritable)?;
         }
         let index_json = index.to_json().map_err(unwritable)?;
         replace(&ingest, &self.root.join(INDEX_FILE), &index_json)?;
         let replaced = replaced.map(|reason| LayoutWarning::IndexReplaced { reason });
-        let mut warnings = too_large(&manifest, &config);
+        let mut warnings = too_large(&documents);
         warnings.extend(replaced);
         Ok(Written {
             warnings,
-            manifest: manifest.digest,
+            manifest: documents.top().digest.clone(),
         })
     }
 
@@ -209,22 +207,11 @@ fn is_whole(root: &Path, layer: &Layer, check: Check) -> Result<bool, LayoutErro
 /// # Errors
 /// When its records are not JSON.
 pub fn warnings(manifest: &Manifest) -> Result<Vec<LayoutWarning>, LayoutError> {
-    let unwritable = |error: serde_json::Error| LayoutError::Io {
-        action: "write",
-        path: PathBuf::from("the cache"),
-        source: error.into(),
-    };
-    let config = config_json(manifest).map_err(unwritable)?;
-    let config = describe(&config, CONFIG_TYPE);
-    let manifest = manifest_json(manifest, config.clone()).map_err(unwritable)?;
-    Ok(too_large(&describe(&manifest, MANIFEST_TYPE), &config))
+    Ok(too_large(&Documents::of(manifest)?))
 }
 
-fn too_large(manifest: &Descriptor, config: &Descriptor) -> Vec<LayoutWarning> {
-    let both = [("manifest", manifest.size), ("config", config.size)];
-    let large = both
-        .into_iter()
-        .filter(|(_, bytes)| *bytes > BUILDKIT_JSON_BYTES);
+fn too_large(documents: &Documents) -> Vec<LayoutWarning> {
+    let large = documents.too_large().into_iter();
     large
         .map(|(what, bytes)| LayoutWarning::TooLargeForBuildKit { what, bytes })
         .collect()

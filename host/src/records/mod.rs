@@ -10,6 +10,7 @@
 //! Records are parsed to be checked, and to take layers away ([`prune`],
 //! [`mode_min`]). Otherwise they pass through as the bytes they came as.
 
+mod chains;
 mod cycle;
 pub(crate) mod go_json;
 mod mode_min;
@@ -17,6 +18,7 @@ mod prune;
 
 use serde::{Deserialize, Serialize};
 
+pub(crate) use chains::{Claim, joined, unnamed, with_chains, without_chains};
 pub(crate) use cycle::find_cycle;
 use go_json::{Go, go_struct};
 pub use prune::Pruned;

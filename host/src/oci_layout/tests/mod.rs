@@ -1,5 +1,6 @@
 //! The fixtures that BuildKit wrote, and directories made from them.
 
+mod inline;
 mod reading;
 mod writing;
 
