@@ -1,5 +1,5 @@
 //! The Blob service: one function an operation, sent with retries. Knows
-//! requests, answers and Azure's error codes; knows nothing of caches.
+//! requests, answers and Azure's error codes; does not know caches.
 
 mod advice;
 mod block_id;

@@ -50,7 +50,7 @@ pub(crate) struct Config {
 }
 
 impl Config {
-    /// Reads the attributes, and the variables that stand in for those that
+    /// Reads the attributes, and the variables that are used instead of those that
     /// are not given.
     pub(crate) fn parse(
         attributes: Vec<(String, String)>,

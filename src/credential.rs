@@ -1,5 +1,5 @@
-//! What lets us into the store. Signs requests, and gets the tokens that stand
-//! in them; knows nothing of blobs.
+//! How the store authenticates us. Signs requests, and gets the tokens that are
+//! in them; does not know blobs.
 //!
 //! `shared_key`, `sas` and `connection_string` are what an account itself gives
 //! out. `chain` is the way through Microsoft Entra ID: it looks at one place
@@ -159,7 +159,7 @@ impl Credential {
         }
     }
 
-    /// Gets a token where one is needed, so that a credential that does not do
+    /// Gets a token where one is needed, so that a credential that is not sufficient
     /// shows before anything else is done.
     pub(crate) async fn prepare<T: Transport>(&self, transport: &T) -> Result<(), Error> {
         self.token(transport).await.map(drop)

@@ -9,7 +9,7 @@ use std::str::FromStr;
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct Digest([u8; 32]);
 
-/// The text is no SHA-256 digest.
+/// The text is not a SHA-256 digest.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct NotADigest;
 

@@ -13,6 +13,11 @@ const MISUSED: u8 = 2;
 #[derive(Debug)]
 pub struct Misuse(pub String);
 
+/// A name that cannot be used, which may come from outside, such as from a
+/// branch: misuse, but one that `ignore-error=true` covers.
+#[derive(Debug)]
+pub struct MisusedName(pub String);
+
 /// What was asked for has been shown, and it is bad news: there is no more to
 /// say than the exit code.
 #[derive(Debug)]
@@ -32,6 +37,7 @@ pub enum Interrupted {
 }
 
 impl std::error::Error for Misuse {}
+impl std::error::Error for MisusedName {}
 impl std::error::Error for Answered {}
 impl std::error::Error for Interrupted {}
 
@@ -41,15 +47,21 @@ impl std::fmt::Display for Misuse {
     }
 }
 
+impl std::fmt::Display for MisusedName {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
 impl std::fmt::Display for Answered {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("the answer is no")
+        f.write_str("the answer is negative")
     }
 }
 
 impl std::fmt::Display for Interrupted {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("stopped before the end; run the command again to go on from here")
+        f.write_str("stopped before the end; run the command again to continue from here")
     }
 }
 
@@ -64,6 +76,7 @@ pub fn exit_code(error: &anyhow::Error) -> u8 {
         };
     }
     let misused = error.downcast_ref::<Misuse>().is_some()
+        || error.downcast_ref::<MisusedName>().is_some()
         || error.downcast_ref::<SpecError>().is_some()
         || matches!(
             error.downcast_ref::<Error>(),
@@ -72,8 +85,8 @@ pub fn exit_code(error: &anyhow::Error) -> u8 {
     if misused { MISUSED } else { FAILED }
 }
 
-/// The failure and its causes on one line, each said once: some errors already
-/// name their cause.
+/// The failure and its causes, each said once: some errors already name their
+/// cause.
 pub fn message(error: &anyhow::Error) -> String {
     let mut message = String::new();
     for cause in error.chain() {
@@ -108,6 +121,7 @@ mod tests {
         assert_eq!(exit_code(&attribute().into()), 2);
         assert_eq!(exit_code(&anyhow!(attribute()).context("cannot open")), 2);
         assert_eq!(exit_code(&Misuse("no".into()).into()), 2);
+        assert_eq!(exit_code(&MisusedName("no".into()).into()), 2);
         assert_eq!(exit_code(&SpecError::NoType.into()), 2);
         assert_eq!(exit_code(&Error::Unavailable("down".into()).into()), 1);
         assert_eq!(exit_code(&Interrupted::CtrlC.into()), 130);

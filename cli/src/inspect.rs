@@ -41,7 +41,7 @@ struct Listed {
     plugins: Vec<ListedPlugin>,
 }
 
-/// A plugin, or a file that is none.
+/// A plugin, or a file that is not one.
 #[derive(Serialize)]
 struct ListedPlugin {
     file: PathBuf,
@@ -155,7 +155,7 @@ fn text(file: &Path, plugin: &Plugin, granted: &Wishes, not_granted: &Wishes) ->
         table(rows.collect())
     };
     section("Environment variables that it sees", variables(granted));
-    let always = granted.authorities.iter().cloned();
+    let always = granted.authorities.iter().map(|text| short(text));
     let named = "what the attributes and these variables name".to_owned();
     section("May reach", always.chain([named]).collect());
     let always = granted.files.iter().cloned();
@@ -202,6 +202,21 @@ fn contract(contract: Contract) -> String {
     }
 }
 
+/// What may be reached, where of the sources that fill a label the first stands
+/// for all.
+fn short(authority: &str) -> String {
+    let mut short = String::new();
+    for (at, part) in authority.split('{').enumerate() {
+        let (label, rest) = part.split_once('}').unwrap_or(("", part));
+        if at > 0 {
+            let first = label.split('|').next().unwrap_or_default();
+            short.push_str(&format!("{{{first}}}"));
+        }
+        short.push_str(rest);
+    }
+    short
+}
+
 /// What an attribute is for, and how it may be given.
 fn about(attribute: &Attribute) -> String {
     let mut about = attribute.description.clone();
@@ -234,4 +249,20 @@ fn table(rows: Vec<(&String, String)>) -> Vec<String> {
     rows.into_iter()
         .map(|(name, about)| format!("{name:width$}  {about}"))
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_the_sources_of_a_label_the_first_is_shown() {
+        for (authority, shown) in [
+            ("a.example:80", "a.example:80"),
+            ("{a|B|c/D}.x.{e/F|g}", "{a}.x.{e/F}"),
+            ("127.0.0.1:1 if a/B=c", "127.0.0.1:1 if a/B=c"),
+        ] {
+            assert_eq!(short(authority), shown);
+        }
+    }
 }

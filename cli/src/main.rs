@@ -2,45 +2,61 @@
 //! backend, which is a WebAssembly component.
 //!
 //! From the outside in: this file parses, runs and exits; `args` is what a
-//! user may write; `push`, `pull`, `check` and `inspect` are the commands; `session`
-//! gets them from attributes to an open cache, with `search` (where plugins
-//! lie), `secrets` (attributes that come from files) and `tools` (whose sign-in
-//! may be used); `console` and `progress` show what happens, from the numbers in
-//! `tally`; `failure` decides on messages and exit codes.
+//! user may write, and `usage` what is said where it cannot be understood; `push`,
+//! `pull`, `check` and `inspect` are the commands; `spec` reads which cache is
+//! meant; `session` gets them from there to an open cache, with `search` (where
+//! plugins lie), `secrets` (attributes that come from files) and `tools` (whose
+//! sign-in may be used); `console`, with `json`, and `progress` show what
+//! happens, from the numbers in `tally`; `failure` decides on messages and exit
+//! codes.
 
 mod args;
 mod check;
 mod console;
 mod failure;
 mod inspect;
+mod json;
 mod progress;
 mod pull;
 mod push;
 mod search;
 mod secrets;
 mod session;
+mod spec;
 mod start;
 mod tally;
 mod tools;
+mod usage;
 
 use std::pin::pin;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use build_cache_host::Scrubber;
 use clap::Parser;
+use clap::error::ErrorKind;
 
-use args::{Args, Command, LoginCommand, PluginCommand};
+use args::{Args, Command, LoginCommand, OutputArgs, PluginCommand};
 use console::Console;
-use failure::{Answered, Interrupted};
+use failure::{Answered, Interrupted, Misuse};
 
 /// How long a command may go on after it was stopped, to take away what it
 /// should not leave behind: some requests.
 const CLEANING_UP: Duration = Duration::from_secs(5);
 
 fn main() -> ExitCode {
-    let args = Args::parse();
-    let console = Console::new(&args.output);
+    let given: Vec<String> = std::env::args_os()
+        .skip(1)
+        .map(|argument| argument.to_string_lossy().into_owned())
+        .collect();
+    let scrubber = Scrubber::default();
+    usage::learn_secrets(&scrubber, given.iter().map(String::as_str));
+    let args = match Args::try_parse() {
+        Ok(args) => args,
+        Err(error) => return misunderstood(error, &given, scrubber),
+    };
+    let console = Console::new(&args.output, scrubber);
     let outcome = run(&args, &console);
     if let Err(error) = &outcome
         && !error.is::<Answered>()
@@ -48,6 +64,25 @@ fn main() -> ExitCode {
         console.failed(error);
     }
     ExitCode::from(outcome.map_or_else(|error| failure::exit_code(&error), |()| 0))
+}
+
+/// Shows the help or the version, or what is wrong with the command line.
+fn misunderstood(error: clap::Error, given: &[String], scrubber: Scrubber) -> ExitCode {
+    if matches!(
+        error.kind(),
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion
+    ) {
+        error.exit();
+    }
+    let mut options = given.iter().take_while(|argument| *argument != "--");
+    let output = OutputArgs {
+        quiet: false,
+        verbose: false,
+        json: options.any(|argument| argument == "--json"),
+    };
+    let error = Misuse(usage::message(error)).into();
+    Console::new(&output, scrubber).failed(&error);
+    ExitCode::from(failure::exit_code(&error))
 }
 
 /// How long work that is under way on other threads may take when the command

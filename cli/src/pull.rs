@@ -1,10 +1,9 @@
 //! `build-cache pull`: from a store to a directory.
 
 use std::collections::{HashMap, HashSet};
-use std::fmt;
 use std::sync::Arc;
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Result, anyhow};
 use build_cache_host::oci_layout::{Check, LayoutWriter};
 use build_cache_host::{CacheSpec, Description, Digest, Error, Fetch, Imported, Layer, Manifest};
 use futures::stream::{self, StreamExt, TryStreamExt};
@@ -14,9 +13,12 @@ use serde::Serialize;
 use crate::args::PullArgs;
 use crate::console::{Console, number, seconds};
 use crate::progress::Progress;
-use crate::session;
 use crate::start;
 use crate::tally::blobs;
+use crate::{session, spec};
+
+/// What a failure comes to.
+const FAILED: &str = "the cache was not pulled";
 
 /// Why a part that is missing fails the pull.
 const STRICT: &str = "the cache is not whole, and --strict asks for all of it";
@@ -38,7 +40,7 @@ struct Pulled {
     seconds: f64,
 }
 
-/// One cache, as it stands in the directory.
+/// One cache, as it is in the directory.
 #[derive(Serialize)]
 struct PulledCache {
     name: String,
@@ -58,10 +60,13 @@ struct Found {
 /// Pulls, reports, and turns a failure into a warning where the user asked
 /// for that.
 pub async fn run(args: &PullArgs, console: &Console) -> Result<()> {
-    let spec: CacheSpec = args.from.parse().context("--from")?;
+    let spec = match spec::read("--from", &args.from, &args.name) {
+        Err(error) if spec::ignores(&args.from, &error) => return console.ignored(FAILED, &error),
+        spec => spec?,
+    };
     match pull(args, &spec, console).await {
-        Ok(pulled) => console.summary(&pulled.to_string(), &pulled),
-        Err(error) if spec.ignore_error => console.ignored("the cache was not pulled", &error),
+        Ok(pulled) => console.summary(&pulled.text(console), &pulled),
+        Err(error) if spec.ignore_error => console.ignored(FAILED, &error),
         Err(error) => Err(error),
     }
 }
@@ -73,7 +78,7 @@ async fn pull(args: &PullArgs, spec: &CacheSpec, console: &Console) -> Result<Pu
         let progress = Arc::clone(&progress);
         Arc::new(move |event| progress.on_event(&event))
     };
-    let cache = session::open(&plugin, spec, None, on_event).await?;
+    let cache = session::open(&plugin, spec, None, on_event, console).await?;
     let imported = cache.import().await?;
     say_what_is_not_there(spec, plugin.plugin.description(), &imported, console);
     let mut lost = HashSet::new();
@@ -86,7 +91,7 @@ async fn pull(args: &PullArgs, spec: &CacheSpec, console: &Console) -> Result<Pu
         let total = DecimalBytes(wanted.iter().map(|layer| layer.size).sum());
         let (dir, layers) = (args.dir.display(), number(wanted.len(), "layer"));
         console.note(&format!(
-            "pulling into {dir}: {layers} to fetch, {total}; {there} there before"
+            "pulling into {dir}: {layers} to fetch, {total}; {there} already there"
         ));
     }
     progress.expect(wanted.iter().map(|layer| (layer.blob.clone(), layer.size)));
@@ -112,7 +117,7 @@ async fn pull(args: &PullArgs, spec: &CacheSpec, console: &Console) -> Result<Pu
         if tags.is_empty() {
             console.warn(&format!(
                 "the cache `{}` has no tag of its own, as the tag is that of the first cache",
-                found.name
+                console.name(&found.name)
             ));
             continue;
         }
@@ -144,34 +149,24 @@ async fn pull(args: &PullArgs, spec: &CacheSpec, console: &Console) -> Result<Pu
     })
 }
 
-/// Says which of the names that were asked for the store does not have. A
-/// backend whose caches have names takes them as BuildKit does: in the
-/// attribute `name`, separated by `;`.
+/// Says which of the names that were asked for the store does not have.
 fn say_what_is_not_there(
     spec: &CacheSpec,
     description: &Description,
     imported: &[Imported],
     console: &Console,
 ) {
-    let given = spec.attributes.iter().find(|(name, _)| name == "name");
-    let default = description
-        .attributes
-        .iter()
-        .find(|attribute| attribute.name == "name");
-    let names = match given {
-        Some((_, names)) => Some(names.as_str()),
-        None => default.and_then(|attribute| attribute.default.as_deref()),
-    };
-    let Some(names) = names else {
+    let Some(names) = spec::names(spec, description) else {
         if imported.is_empty() {
-            console.note("the store has no such cache: it is taken for an empty one");
+            console.note("the store has no such cache; it is treated as empty");
         }
         return;
     };
-    for name in names.split(';').filter(|name| !name.is_empty()) {
+    for name in names {
         if !imported.iter().any(|imported| imported.name == name) {
             console.note(&format!(
-                "the store has no cache `{name}`: it is taken for an empty one"
+                "the store has no cache `{}`; it is treated as empty",
+                console.name(&name)
             ));
         }
     }
@@ -200,6 +195,7 @@ fn usable(
             Ok(Some(manifest)) => found.push(Found { name, manifest }),
             Ok(None) => {}
             Err(error) => {
+                let name = console.name(&name);
                 unusable.push(error.context(format!("the cache `{name}` cannot be used")))
             }
         }
@@ -228,8 +224,9 @@ fn without(
     let pruned = manifest.without_layers(missing)?;
     if !pruned.layers.is_empty() {
         console.warn(&format!(
-            "the store has lost layers of `{name}`: {} of {} and {} are left out, and a build will \
+            "the store has lost layers of `{}`: {} of {} and {} are left out, and a build will \
              make them again",
+            console.name(name),
             pruned.layers.len(),
             number(manifest.layers.len(), "layer"),
             number(pruned.records, "result"),
@@ -256,14 +253,18 @@ fn fit(
         if strict {
             return Err(anyhow!(error).context(STRICT));
         }
-        console.warn(&format!("the cache `{name}`: {error}: it is left out"));
+        console.warn(&format!(
+            "the cache `{}`: {error}: it is left out",
+            console.name(name)
+        ));
     }
     let pruned = manifest.without_unfit_layers()?;
     console.warn(&format!(
-        "{} of {} and {} of `{name}` are left out, and a build will make them again",
+        "{} of {} and {} of `{}` are left out, and a build will make them again",
         pruned.layers.len(),
         number(manifest.layers.len(), "layer"),
         number(pruned.records, "result"),
+        console.name(name),
     ));
     Ok((!pruned.manifest.layers.is_empty()).then_some(pruned.manifest))
 }
@@ -290,7 +291,7 @@ fn distinct(found: &[Found]) -> usize {
 }
 
 /// Fetches the layers. Returns those that are there now, and why others are
-/// not: what the store has lost or spoiled is no failure. What arrives damaged
+/// not: what the store has lost or spoiled is not a failure. What arrives damaged
 /// is fetched a second time, as the damage may have come on the way.
 async fn fetch_all(
     fetch: &Fetch,
@@ -355,30 +356,28 @@ fn tags(first_tag: &str, name: &str, is_first: bool) -> Vec<String> {
     first.into_iter().chain(own).collect()
 }
 
-impl fmt::Display for Pulled {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl Pulled {
+    /// In words.
+    fn text(&self, console: &Console) -> String {
+        let mut text = String::new();
         for cache in &self.caches {
             let (layers, bytes) = (number(cache.layers, "layer"), DecimalBytes(cache.bytes));
-            writeln!(
-                f,
-                "{}: {layers}, {bytes}, tagged {}",
-                cache.name,
-                cache.tags.join(", ")
-            )?;
+            let (name, tags) = (console.name(&cache.name), console.names(&cache.tags));
+            text.push_str(&format!("{name}: {layers}, {bytes}, tagged {tags}\n"));
         }
         let directory = &self.directory;
-        match self.caches.first() {
-            None => write!(f, "nothing was pulled into {directory}")?,
-            Some(_) => write!(
-                f,
-                "pulled into {directory}: fetched {} ({}), {} there before",
+        text.push_str(&match self.caches.first() {
+            None => format!("nothing was pulled into {directory}"),
+            Some(_) => format!(
+                "pulled into {directory}: fetched {} ({}), {} already there",
                 number(self.layers_fetched, "layer"),
                 DecimalBytes(self.bytes_fetched),
                 self.layers_reused,
-            )?,
-        }
+            ),
+        });
         let requests = number(self.requests as usize, "request");
-        write!(f, "; {requests}, {}", seconds(self.seconds))
+        text.push_str(&format!("; {requests}, {}", seconds(self.seconds)));
+        text
     }
 }
 

@@ -2,11 +2,10 @@
 //! here or in the store, costs the steps that need it, and not the push.
 
 use std::collections::HashMap;
-use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use anyhow::{Context, Result, anyhow};
-use build_cache_host::oci_layout::{Layout, LayoutError, Usable, VerifiedContent};
+use anyhow::{Result, anyhow};
+use build_cache_host::oci_layout::{self, Layout, LayoutError, Usable, VerifiedContent};
 use build_cache_host::{
     Cache, CacheSpec, Content, Digest, Error, Event, ExportSummary, Manifest, Mode,
 };
@@ -16,8 +15,11 @@ use serde::Serialize;
 use crate::args::PushArgs;
 use crate::console::{Console, number, seconds};
 use crate::progress::Progress;
-use crate::session;
 use crate::tally::blobs;
+use crate::{session, spec};
+
+/// What a failure comes to.
+const FAILED: &str = "the cache was not pushed";
 
 /// What a push did.
 #[derive(Serialize)]
@@ -47,14 +49,17 @@ struct Heard {
 /// Pushes, reports, and turns a failure into a warning where the user asked
 /// for that.
 pub async fn run(args: &PushArgs, console: &Console) -> Result<()> {
-    let spec: CacheSpec = args.to.parse().context("--to")?;
+    let spec = match spec::read("--to", &args.to, &args.name) {
+        Err(error) if spec::ignores(&args.to, &error) => return console.ignored(FAILED, &error),
+        spec => spec?,
+    };
     match push(args, &spec, console).await {
-        Ok(pushed) => console.summary(&pushed.to_string(), &pushed),
+        Ok(pushed) => console.summary(&pushed.text(console), &pushed),
         Err(error) if is_empty(&error) => {
             let pushed = Pushed::nothing(args, &spec, console);
             console.summary(&format!("nothing to push: {error}"), &pushed)
         }
-        Err(error) if spec.ignore_error => console.ignored("the cache was not pushed", &error),
+        Err(error) if spec.ignore_error => console.ignored(FAILED, &error),
         Err(error) => Err(error),
     }
 }
@@ -66,6 +71,9 @@ async fn push(args: &PushArgs, spec: &CacheSpec, console: &Console) -> Result<Pu
     let mut left_out = usable.layers_left_out;
     let manifest = select(usable.manifest, spec.mode)?;
     layout.check(&manifest).await?;
+    oci_layout::warnings(&manifest)?
+        .iter()
+        .for_each(|warning| console.warn(&warning.to_string()));
     let (layers, mut bytes) = blobs(&manifest);
     let mut count = layers.len();
 
@@ -93,7 +101,7 @@ async fn push(args: &PushArgs, spec: &CacheSpec, console: &Console) -> Result<Pu
     let content = Arc::new(VerifiedContent::new(layout, &manifest));
     let lent: Arc<dyn Content> = Arc::clone(&content) as _;
     let exported = async {
-        let cache = session::open(&plugin, spec, Some(lent), Arc::new(on_event)).await?;
+        let cache = session::open(&plugin, spec, Some(lent), Arc::new(on_event), console).await?;
         let (layers, r#type) = (number(count, "layer"), &spec.r#type);
         let (dir, total) = (args.dir.display(), DecimalBytes(bytes));
         console.note(&format!("pushing {dir} to {type}: {layers}, {total}"));
@@ -120,11 +128,12 @@ async fn push(args: &PushArgs, spec: &CacheSpec, console: &Console) -> Result<Pu
         Some(damage) => anyhow!("{damage}; nothing was stored under its name"),
         None => error,
     })?;
-    let names = heard
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner)
-        .names
-        .clone();
+    // What was heard is for showing; what was asked for is exact.
+    let heard = || {
+        let heard = heard.lock().unwrap_or_else(PoisonError::into_inner);
+        heard.names.clone()
+    };
+    let names = spec::names(spec, plugin.plugin.description()).unwrap_or_else(heard);
     Ok(Pushed {
         directory: args.dir.display().to_string(),
         r#type: spec.r#type.clone(),
@@ -237,8 +246,9 @@ fn select(manifest: Manifest, mode: Option<Mode>) -> Result<Manifest> {
     }
 }
 
-impl fmt::Display for Pushed {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl Pushed {
+    /// In words.
+    fn text(&self, console: &Console) -> String {
         let Self {
             directory,
             names,
@@ -248,23 +258,23 @@ impl fmt::Display for Pushed {
             seconds,
             ..
         } = self;
-        write!(f, "pushed {directory}")?;
+        let mut text = format!("pushed {directory}");
         if !names.is_empty() {
-            write!(f, " as {}", names.join(", "))?;
+            text.push_str(&format!(" as {}", console.names(names)));
         }
-        write!(
-            f,
-            ": {}, {}; sent {} ({}), {} there before; {}",
+        text.push_str(&format!(
+            ": {}, {}; sent {} ({}), {} already there; {}",
             number(*layers, "layer"),
             DecimalBytes(*bytes),
             export.layers_stored,
             DecimalBytes(export.bytes_stored),
             export.layers_reused,
             number(export.requests as usize, "request"),
-        )?;
+        ));
         if export.retries > 0 {
-            write!(f, ", {} of them sent again", export.retries)?;
+            text.push_str(&format!(", {} of them sent again", export.retries));
         }
-        write!(f, ", {}", self::seconds(*seconds))
+        text.push_str(&format!(", {}", self::seconds(*seconds)));
+        text
     }
 }

@@ -11,6 +11,7 @@ use build_cache_host::{
 };
 
 use crate::args::{GrantArgs, NetworkArgs, PluginArgs};
+use crate::console::Console;
 use crate::failure::Misuse;
 use crate::{search, secrets, tools};
 
@@ -72,9 +73,11 @@ pub async fn open(
     spec: &CacheSpec,
     content: Option<Arc<dyn Content>>,
     on_event: OnEvent,
+    console: &Console,
 ) -> Result<Cache> {
     let Loaded { plugin, policy } = loaded;
     let attributes = secrets::read_files(&spec.attributes, plugin.description())?;
+    secrets::of(&attributes, plugin.description()).for_each(|secret| console.hide(&secret));
     let options = OpenOptions {
         grants: Grants::by_policy(policy.clone(), plugin.description()),
         content,

@@ -101,6 +101,7 @@ macro_rules! for_each_case {
             names::a_name_is_published_only_over_the_version_that_was_loaded
             names::of_writers_on_one_version_only_one_succeeds
             names::publishing_touches_layers_that_are_old
+            inventory::what_has_an_odd_name_is_listed_and_can_be_removed
             refusals::content_that_fails_fails_the_export
             refusals::content_that_ends_too_soon_fails_the_export
             refusals::an_unknown_attribute_is_refused_by_name

@@ -68,10 +68,11 @@ pub struct ExportSummary {
     pub retries: u32,
 }
 
-/// What stands under one name.
+/// The manifest of one name.
 #[derive(Debug)]
 pub struct Imported {
-    /// The name.
+    /// The name, exactly as the backend gave it: for comparing. It may hold any
+    /// character; [`Cache::shown_name`] is for showing.
     pub name: String,
     /// The cache, or why this name cannot be used; other names still can.
     pub outcome: Result<Loaded, Error>,
@@ -89,7 +90,8 @@ pub struct Loaded {
 /// A manifest that the store holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ManifestInfo {
-    /// Its name.
+    /// Its name, exactly as the store has it: for comparing and for removing. It
+    /// may hold any character; [`Cache::shown_name`] is for showing.
     pub name: String,
     /// In bytes, as stored.
     pub size: u64,
@@ -186,7 +188,7 @@ impl Cache {
         Ok(imported
             .into_iter()
             .map(|imported| Imported {
-                name: self.scrubber.clean(&imported.name),
+                name: imported.name,
                 outcome: match imported.outcome {
                     Ok(loaded) => self.answers.loaded(loaded),
                     Err(error) => Err(Error::from_backend(error, &self.scrubber)),
@@ -232,12 +234,11 @@ impl Cache {
         &self,
     ) -> Result<BoxStream<'static, Result<ManifestInfo, Error>>, Error> {
         let (received, call) = self.begin(Job::Manifests).await?;
-        let scrubber = Arc::clone(&self.scrubber);
         Ok(self
             .listing(received, call, |info| info.name.len() + info.version.len())
-            .map(move |item| {
+            .map(|item| {
                 item.map(|info: inventory::ManifestInfo| ManifestInfo {
-                    name: scrubber.clean(&info.name),
+                    name: info.name,
                     size: info.size,
                     modified: info.modified,
                     used: info.used,
@@ -288,6 +289,12 @@ impl Cache {
             version: info.version.clone(),
         };
         self.call(|reply| Job::RemoveBlob(info, reply)).await
+    }
+
+    /// A name as it may be shown: in one line, without what would move a
+    /// terminal's cursor, and without the secrets that this cache was given.
+    pub fn shown_name(&self, name: &str) -> String {
+        self.scrubber.name(name)
     }
 
     /// The most memory that the plugin had so far, in bytes.

@@ -5,7 +5,7 @@
 //! counts only if nobody else can have written it (owner and permissions of
 //! the file and its directory, neither of them a link), if it is whole (it
 //! carries a SHA-256 of its name and its code), and if it was made from this
-//! very component by an engine like this one (both stand in its name; wasmtime
+//! very component by an engine like this one (both are in its name; wasmtime
 //! checks the engine again). Anything else is compiled anew.
 //!
 //! What is not used is removed, the least recently used first: every version of
@@ -57,7 +57,7 @@ impl CompiledCache {
     }
 
     /// The component, from here where it can be trusted. Compiles it otherwise
-    /// and keeps the outcome; that it cannot be kept is no failure.
+    /// and keeps the outcome; it is not a failure if it cannot be kept.
     pub(crate) fn load(&self, engine: &Engine, wasm: &[u8]) -> wasmtime::Result<Component> {
         let name = file_name(engine, wasm);
         if let Ok(Some(code)) = self.trusted_code(&name) {
@@ -181,7 +181,7 @@ fn file_name(engine: &Engine, wasm: &[u8]) -> String {
     format!("{component}-{engine:016x}.cwasm")
 }
 
-/// Of the code and the name, so that no file stands in for another.
+/// Of the code and the name, so that no file can replace another.
 fn checksum(name: &str, code: &[u8]) -> [u8; CHECKSUM_BYTES] {
     Digest::of(&[name.as_bytes(), code].concat()).bytes()
 }
@@ -226,7 +226,7 @@ fn open_trusted(directory: &Path, name: &str) -> io::Result<Option<File>> {
     Ok(is_trusted.then_some(file))
 }
 
-/// A profile's own folders are private on the systems that are no Unix.
+/// A profile's own folders are private on systems other than Unix.
 #[cfg(not(unix))]
 fn open_trusted(directory: &Path, name: &str) -> io::Result<Option<File>> {
     let path = directory.join(name);
@@ -238,7 +238,7 @@ fn open_trusted(directory: &Path, name: &str) -> io::Result<Option<File>> {
     File::open(path).map(Some)
 }
 
-/// Whether this user owns it, nobody else may write to it, and it is no link.
+/// Whether this user owns it, nobody else may write to it, and it is not a link.
 #[cfg(unix)]
 fn is_ours_alone(metadata: &fs::Metadata) -> bool {
     use std::os::unix::fs::MetadataExt;

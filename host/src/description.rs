@@ -1,4 +1,4 @@
-//! What a backend says of itself, and asks for.
+//! What a backend reports about itself, and asks for.
 
 use crate::bindings::exports::build_cache::plugin::backend;
 use crate::policy::SCOPE;
@@ -33,9 +33,9 @@ pub struct Attribute {
     pub name: String,
     /// One line for people.
     pub description: String,
-    /// What it is when the user gives none.
+    /// The value if the user gives none.
     pub default: Option<String>,
-    /// Needed unless a variable stands in for it.
+    /// Needed unless its variable is set.
     pub required: bool,
     /// Never to be shown or logged.
     pub secret: bool,

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use crate::bindings::build_cache::plugin::types;
 use crate::oci_layout::LayoutError;
 use crate::text::Scrubber;
-use crate::{Digest, InvalidDigest, ManifestError, SpecError};
+use crate::{Digest, InvalidDigest, ManifestError, SpecError, shown};
 
 /// Why something failed.
 #[derive(Debug, thiserror::Error)]
@@ -23,12 +23,12 @@ pub enum Error {
         /// What the operating system said.
         source: io::Error,
     },
-    /// The file is no component, or one that is no cache backend.
-    #[error("{plugin} is no cache backend that this host can run: {reason}")]
+    /// The file is not a component, or not a cache backend.
+    #[error("{plugin} is not a cache backend that this host can run: {reason}")]
     NotABackend {
         /// The plugin's file.
         plugin: String,
-        /// What is wrong with it, and what would do.
+        /// What is wrong with it, and what is needed.
         reason: String,
     },
     /// The plugin broke: it trapped, ran out of what it was granted, or
@@ -74,13 +74,13 @@ pub enum Error {
     #[error(transparent)]
     Spec(#[from] SpecError),
 
-    /// An attribute, or the variable that stands in for it, is missing,
-    /// unknown or malformed.
+    /// An attribute, or the variable used instead of it, is missing, unknown or
+    /// malformed.
     #[error("{kind}`{name}`: {reason}", kind = kind(name))]
     InvalidAttribute {
         /// The attribute, or the variable's name.
         name: String,
-        /// Why it does not do, and what would.
+        /// Why it is not acceptable, and what is.
         reason: String,
     },
     /// No credential was found, or the store refused the one that was.
@@ -186,7 +186,8 @@ impl Error {
         use types::Error as Wit;
         match error {
             Wit::InvalidAttribute(error) => Self::InvalidAttribute {
-                name: scrub.clean(&error.name),
+                // A name that is not one may hold the rest of the line.
+                name: shown::beginning(&error.name, shown::is_word),
                 reason: scrub.clean_lines(&error.reason),
             },
             Wit::Unauthenticated(text) => Self::Unauthenticated(scrub.clean_lines(&text)),

@@ -132,7 +132,7 @@ impl LentFiles {
 }
 
 impl Pattern {
-    /// A pattern whose files are under `root`. None where the text is no
+    /// A pattern whose files are under `root`. None if the text is not an
     /// absolute path, leads back up, or has a `*` where none may be: such a
     /// pattern lends nothing.
     fn parse(text: &str, root: &Path) -> Option<Self> {
@@ -192,7 +192,7 @@ fn is_plain(path: &Path) -> bool {
 /// never end, and opening one may already do something.
 fn read_small_file(path: &Path) -> io::Result<Vec<u8>> {
     if !fs::metadata(path)?.is_file() {
-        return Err(io::Error::other("it is no regular file"));
+        return Err(io::Error::other("it is not a regular file"));
     }
     let mut contents = Vec::new();
     File::open(path)?

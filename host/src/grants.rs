@@ -17,7 +17,7 @@ pub struct Grants {
     pub authorities: Authorities,
     /// The environment variables that it sees, by name, as far as its
     /// description asks for them. Their values may be secrets, and none of them
-    /// is ever shown. One that the policy knows nothing of lends all that it
+    /// is ever shown. One that the policy does not know lends all that it
     /// names: an embedder who adds it here grants it.
     pub variables: Variables,
     /// What the plugin is trusted with. Without one it is what comes with the

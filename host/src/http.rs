@@ -1,5 +1,5 @@
 //! The one door from a plugin to the network: every request of every instance
-//! passes [`Hooks::send_request`], where it is held against what the instance
+//! passes [`Hooks::send_request`], where it is checked against what the instance
 //! was granted, counted, and sent by the one pooled client.
 //!
 //! wasmtime's own sender is not used: it opens a connection for every request

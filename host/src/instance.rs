@@ -205,8 +205,8 @@ impl Instance {
         }
     }
 
-    /// Whether calls can be run in it. Whoever has heard of its failure gets no
-    /// other answer than no.
+    /// Whether calls can be run in it. After a caller has got its failure, the
+    /// answer is always no.
     pub(crate) fn is_alive(&self) -> bool {
         !self.jobs.is_closed() && self.failure.get().is_none()
     }
@@ -374,6 +374,7 @@ struct Run {
 }
 
 impl AccessorTask<State> for Run {
+    /// Nobody may be waiting for the answer any more: that is not a failure.
     async fn run(self, accessor: &Accessor<State>) -> wasmtime::Result<()> {
         let Self {
             backend,

@@ -58,6 +58,7 @@ mod limits;
 mod listener;
 mod live;
 mod manifest;
+mod nearest;
 pub mod oci_layout;
 mod passage;
 mod places;
@@ -68,12 +69,14 @@ mod receive;
 mod records;
 mod registry;
 mod secrets;
+pub mod shown;
 mod state;
 mod text;
 mod transfer;
+mod typed;
 
 pub use access::{Access, Attempt};
-pub use attributes::{CacheSpec, Mode, SpecError};
+pub use attributes::{CacheSpec, FieldFault, Mode, SpecError};
 pub use cache::{
     BlobInfo, ByteStream, Cache, ExportSummary, Imported, Loaded, ManifestInfo, NamedManifest,
     Precondition, StoreOutcome, StoredLayer,
@@ -98,4 +101,5 @@ pub use policy::{Policy, Wishes};
 pub use reach::{Authorities, AuthorityPattern};
 pub use records::{Pruned, RecordsError};
 pub use registry::Registry;
+pub use text::Scrubber;
 pub use transfer::{Fetch, FetchOptions};

@@ -214,7 +214,7 @@ mod tests {
         for _ in 0..3 {
             listener.call_begins();
             for _ in 0..2 * MAX_WARNINGS {
-                listener.told(events::Event::Warning("look at me".into()));
+                listener.told(NO_CALL, events::Event::Warning("look at me".into()));
             }
         }
         let heard = heard.load(Ordering::Relaxed);

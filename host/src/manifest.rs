@@ -46,7 +46,7 @@ pub enum ManifestError {
         /// The layer with which the sum is too large.
         layer: usize,
     },
-    /// A media type that is none by its form.
+    /// A media type that cannot be one by its form.
     #[error("layer {layer} has a media type of {length} bytes; it must have 1 to {max}", max = Manifest::MAX_MEDIA_TYPE_BYTES)]
     MediaTypeLength {
         /// The layer.
@@ -92,18 +92,18 @@ pub enum ManifestError {
     },
     /// A media type with which BuildKit fails the build.
     #[error(
-        "layer {layer}, {blob}, has the media type `{media_type}`, which BuildKit takes for no layer"
+        "layer {layer}, {blob}, has the media type `{media_type}`, which BuildKit does not accept for a layer"
     )]
     MediaType {
         /// The layer.
         layer: usize,
         /// Its blob.
         blob: Digest,
-        /// What it says of itself.
+        /// What the manifest reports.
         media_type: String,
     },
-    /// A time that is none.
-    #[error("layer {layer} was created at `{time}`, which is no RFC 3339 time")]
+    /// A time that is not one.
+    #[error("layer {layer} was created at `{time}`, which is not an RFC 3339 time")]
     CreatedAt {
         /// The layer.
         layer: usize,
@@ -353,7 +353,7 @@ pub(crate) mod tests {
             (|layer| layer.size = 0, "have no bytes"),
             (
                 |layer| layer.media_type.push_str("+bogus"),
-                "+bogus`, which BuildKit takes for no layer",
+                "+bogus`, which BuildKit does not accept for a layer",
             ),
             (
                 |layer| layer.created_at = Some("yesterday".to_owned()),

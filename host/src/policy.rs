@@ -3,7 +3,7 @@
 //! here, by the type that it serves, and by what the user grants beyond that.
 //!
 //! The defaults for the types that come with the product are data, in
-//! `defaults`. A plugin gets those of the type that it serves whoever wrote it:
+//! `defaults`. A plugin gets those of the type that it serves, no matter who wrote it:
 //! the user chose that file for that type, by putting it in a plugin folder or
 //! by naming it.
 

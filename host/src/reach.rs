@@ -21,7 +21,7 @@ use template::Template;
 pub enum Authorities {
     /// Those that the backend asks for, as long as the user named each of them
     /// in an attribute or a variable, or the description names it. One that
-    /// only the description names may lead to public addresses alone, unless
+    /// only the description names may lead only to public addresses, unless
     /// the [`Policy`] says otherwise.
     #[default]
     AsAsked,

@@ -1,13 +1,15 @@
-//! What of a secret must not be shown, and where it stands in a text. Knows no
-//! store: only that keys and signatures stand in URLs and in lists of
+//! What of a secret must not be shown, and where it is in a text. Knows no store:
+//! only that keys and signatures are in URLs and in lists of
 //! `name=value`, plain or percent-encoded, and what a JSON Web Token looks like.
 
 use std::ops::Range;
 
+use crate::typed;
+
 /// Secrets shorter than this are left alone, in bytes: replacing every `a` in
 /// a text would tell more than it hides.
 const SHORTEST: usize = 6;
-/// A shorter part of a secret is no key and no signature, but a version or a
+/// A shorter part of a secret is neither a key nor a signature, but a version or a
 /// permission, in bytes.
 const SHORTEST_PART: usize = 16;
 /// A lower-case part up to this length is the name of an account or the end of
@@ -102,9 +104,17 @@ fn parts(value: &str) -> impl Iterator<Item = Vec<u8>> {
     })
 }
 
+/// What may be secret in a value that is not: in a URL, and behind a name that
+/// sounds like a secret's.
+pub(crate) fn within(value: &str) -> Vec<String> {
+    let mut secrets = of_url(value);
+    secrets.extend(typed::secrets(value));
+    secrets
+}
+
 /// The parts of a URL that may be secret although the URL is not: what its
 /// query holds, and a password before its host.
-pub(crate) fn of_url(value: &str) -> Vec<String> {
+fn of_url(value: &str) -> Vec<String> {
     let query = value.split_once('?').map(|(_, query)| query.to_owned());
     let authority = value.split_once("://").map_or("", |(_, rest)| {
         rest.split(['/', '?', '#']).next().unwrap_or_default()
@@ -141,7 +151,7 @@ fn is_secret_part(part: &str) -> bool {
     part.len() >= SHORTEST_PART && !is_name && !is_time && !part.contains("://")
 }
 
-/// Where a secret without percent encoding stands in a text, whichever of its
+/// Where a secret without percent encoding is in a text, no matter which of its
 /// bytes are percent-encoded there.
 pub(crate) fn occurrences(text: &str, secret: &[u8]) -> Vec<Range<usize>> {
     let (bytes, at): (Vec<u8>, Vec<Range<usize>>) = decoded(text).unzip();
@@ -180,7 +190,7 @@ fn decoded(text: &str) -> impl Iterator<Item = (u8, Range<usize>)> {
     })
 }
 
-/// Where JSON Web Tokens stand in a text, whoever made them: three parts of
+/// Where JSON Web Tokens are in a text, no matter who made them: three parts of
 /// base64url with dots between, the first of which encodes `{"`.
 pub(crate) fn tokens(text: &str) -> Vec<Range<usize>> {
     let is_base64url = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'_';

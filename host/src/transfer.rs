@@ -262,7 +262,7 @@ impl Fetch {
                 if *at + gathered_bytes as u64 > end {
                     return Err(Error::LayerDamaged {
                         blob: blob.clone(),
-                        reason: "the store gave more bytes than were asked for".into(),
+                        reason: "the store sent more bytes than were asked for".into(),
                     });
                 }
                 gathered.push(chunk.clone());

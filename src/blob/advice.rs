@@ -106,7 +106,7 @@ pub(super) fn advice(refusal: &Refusal) -> &'static str {
         }
         ("ResourceNotFound", _) => "Check the account's name",
         ("ContainerNotFound", _) => {
-            "There is no such container: check its name. A push makes it, if the credential may"
+            "There is no such container: check its name. A push creates it, if the credential allows that"
         }
         ("ContainerBeingDeleted", _) => {
             "The container is being deleted, which takes Azure a while: try again later"

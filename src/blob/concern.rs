@@ -49,7 +49,7 @@ impl Failure {
         matches!(&self.cause, Cause::Refused(refusal) if refusal.sent_with == SentWith::Nothing)
     }
 
-    /// Whether there was an answer, of whomever. A listing that failed with
+    /// Whether there was an answer, from any server. A listing that failed with
     /// one says nothing about whether blobs can be had.
     pub(crate) fn was_answered(&self) -> bool {
         matches!(

@@ -71,7 +71,7 @@ impl<T: Transport> Blobs<'_, T> {
                 },
                 None => Properties {
                     etag,
-                    ..Properties::refused("it does not tell the blob's length".to_owned())
+                    ..Properties::refused("it does not contain the blob's length".to_owned())
                 },
             },
         ))

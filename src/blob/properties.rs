@@ -41,23 +41,12 @@ pub(crate) enum State {
     Refused(String),
 }
 
-/// The fields of an answer that tell the state.
-const FIELDS: [&str; 5] = [
-    "x-ms-access-tier",
-    "x-ms-archive-status",
-    "x-ms-encryption-key-sha256",
-    "x-ms-resource-type",
-    "x-ms-meta-hdi_isfolder",
-];
-
 impl State {
-    /// Out of an answer's head.
+    /// Out of an answer's head. A field may come twice, where a proxy adds one.
     pub(super) fn of(headers: &Headers) -> Self {
         let mut state = Self::default();
-        for field in FIELDS {
-            if let Some(value) = headers.get(field) {
-                state.hear(field, value);
-            }
+        for (name, value) in headers.iter() {
+            state.hear(&name.to_ascii_lowercase(), value);
         }
         state
     }
@@ -65,7 +54,10 @@ impl State {
     /// Takes in one property, by the name of its header or of its element in a
     /// listing.
     pub(super) fn hear(&mut self, name: &str, value: &str) {
-        let is = |text: &str| value.trim().eq_ignore_ascii_case(text);
+        let is = |text: &str| {
+            let mut values = value.split(',');
+            values.any(|value| value.trim().eq_ignore_ascii_case(text))
+        };
         let heard = match name {
             "x-ms-access-tier" | "AccessTier" if is("archive") => Self::Archived,
             "x-ms-archive-status" | "ArchiveStatus" if !is("") => Self::Rehydrating,
@@ -128,6 +120,11 @@ mod tests {
             (&[("x-ms-access-tier", "Hot")], State::Readable),
             (&[("x-ms-access-tier", "Cold")], State::Readable),
             (&[("x-ms-access-tier", "Archive")], State::Archived),
+            (
+                &[("x-ms-access-tier", "Hot"), ("x-ms-access-tier", "Archive")],
+                State::Archived,
+            ),
+            (&[("x-ms-access-tier", "Hot, Archive")], State::Archived),
             (
                 &[
                     ("x-ms-access-tier", "Archive"),

@@ -131,7 +131,7 @@ impl<T: Transport> Blobs<'_, T> {
         }
     }
 
-    /// Sends a request until there is an answer that is no failure.
+    /// Sends a request until there is an answer that is not a failure.
     async fn send_within(
         &self,
         tries: &mut Tries,

@@ -69,7 +69,7 @@ pub(super) fn listing(xml: &[u8]) -> Result<Listing, String> {
     })?;
     match is_listing {
         true => Ok(listing),
-        false => Err("it is no listing".to_owned()),
+        false => Err("it is not a listing".to_owned()),
     }
 }
 
@@ -102,7 +102,7 @@ const LONGEST_DETAIL: usize = 1500;
 /// How many details are kept; Azure gives up to four.
 const MOST_DETAILS: usize = 8;
 
-/// Reads an error; empty where the body is no such thing.
+/// Reads an error; empty if the body is not one.
 pub(super) fn error(xml: &[u8]) -> Told {
     let mut told = Told::default();
     let read = walk(xml, |path, _, text| match path {
@@ -144,22 +144,22 @@ pub(super) fn block_list(ids: impl Iterator<Item = String>) -> String {
     xml
 }
 
-/// How deep elements may stand in each other: in Azure's answers they go 5
+/// How deep elements may be nested: in Azure's answers they go 5
 /// deep, and each costs the length of its path.
 const MAX_DEPTH: usize = 32;
 
 /// Goes through a document and calls `leave` at the end of each element: its
 /// path from the root, whether it says `Encoded="true"`, and its text.
 fn walk(xml: &[u8], mut leave: impl FnMut(&[&str], bool, &str)) -> Result<(), String> {
-    let xml = std::str::from_utf8(xml).map_err(|_| "it is no UTF-8")?;
+    let xml = std::str::from_utf8(xml).map_err(|_| "it is not UTF-8")?;
     let mut reader = Reader::from_str(xml.trim_start_matches('\u{feff}'));
     let mut path: Vec<String> = Vec::new();
     let mut is_encoded = false;
     let mut text = String::new();
-    let no_xml = |_| "it is no XML".to_owned();
+    let no_xml = |_| "it is not XML".to_owned();
     loop {
         if path.len() > MAX_DEPTH {
-            return Err("its elements stand too deep in each other".to_owned());
+            return Err("its elements are nested too deeply".to_owned());
         }
         match reader.read_event().map_err(no_xml)? {
             Event::Start(element) => {

@@ -152,7 +152,7 @@ impl<T: Transport> Cache<T> {
 
     fn no_container(&self) -> Error {
         Error::Other(format!(
-            "there is no container `{}` yet. A check makes none; the first push does, if the \
+            "there is no container `{}` yet. A check creates none; the first push does, if the \
              credential may",
             self.config.container.as_str()
         ))

@@ -139,10 +139,8 @@ impl<T: Transport> Cache<T> {
         } else {
             ""
         };
-        let layers = if count == 1 { "layer" } else { "layers" };
         Err(Error::Corrupt(format!(
-            "{count} {layers} can be neither used as the store holds them nor replaced, so that no \
-             name may promise them: {}{more}",
+            "no name may promise a layer that can be neither used as it is stored nor replaced. {}{more}",
             obstacles.join("; ")
         )))
     }

@@ -15,7 +15,7 @@ use crate::error::Error;
 use crate::side_by_side::side_by_side;
 use crate::transport::{Event, Transport};
 
-/// What stands under one name.
+/// The manifest of one name.
 pub(crate) struct Imported {
     pub(crate) name: String,
     pub(crate) outcome: Result<Loaded, Error>,
@@ -174,18 +174,18 @@ impl<T: Transport> Cache<T> {
 }
 
 /// The layers of a manifest that cannot be used, each once, in their order.
-/// Those that the store has, and why they cannot be used, are told.
+/// The user is warned of those that the store has and that cannot be used.
 fn missing(
     parsed: &Parsed,
     stored: &HashMap<Digest, Properties>,
     mut tell: impl FnMut(Digest, String),
 ) -> Vec<Digest> {
     let mut seen = HashSet::new();
-    let unusable: HashSet<_> = parsed.unusable.iter().map(|layer| layer.index).collect();
+    let mut unusable = parsed.unusable.iter().map(|layer| layer.index).peekable();
     let mut missing = Vec::new();
     for (index, layer) in parsed.manifest.layers.iter().enumerate() {
         let obstacle = match stored.get(&layer.blob) {
-            _ if unusable.contains(&index) => None,
+            _ if unusable.next_if_eq(&index).is_some() => None,
             None => None,
             Some(found) => match found.obstacle(layer.size) {
                 None => continue,

@@ -8,7 +8,7 @@
 //! what it leaves open is asked. A listing that is refused, in whatever way, says
 //! nothing about reading: then everything is asked.
 //!
-//! A blob that is refused where others are not is told as such, and stops
+//! A blob that is refused where others are not is reported as such, and stops
 //! nothing; where everything is refused, that is an error.
 
 use std::cell::{Cell, RefCell};

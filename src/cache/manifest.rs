@@ -8,7 +8,7 @@ mod wire;
 
 use crate::digest::Digest;
 
-/// The longest manifest that is read or written, in bytes. It stands in the
+/// The longest manifest that is read or written, in bytes. It is in the
 /// component's memory; one of this size would name some 200,000 layers.
 pub(crate) const MAX_MANIFEST: usize = 64 * 1024 * 1024;
 
@@ -37,7 +37,7 @@ pub(crate) struct Layer {
 /// A manifest as somebody wrote it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Parsed {
-    /// What stands in the place of a layer that cannot be used has no more than
+    /// The replacement of a layer that cannot be used has no more than
     /// its digest: the records count the layers, so none is left out.
     pub(crate) manifest: Manifest,
     /// The layers that are not described as they have to be, in their order.
@@ -126,11 +126,11 @@ impl Manifest {
             }
             let parent = layer.parent.map(|parent| parent as usize);
             if parent.is_some_and(|parent| parent >= self.layers.len()) {
-                return wrong("stands on a layer that does not exist");
+                return wrong("has a parent that does not exist");
             }
         }
         match self.layer_in_a_circle() {
-            Some(index) => Err(format!("layer {index} stands on itself")),
+            Some(index) => Err(format!("layer {index} is its own parent")),
             None => Ok(()),
         }
     }
@@ -163,7 +163,7 @@ impl Layer {
             return Some("has no media type");
         }
         if i64::try_from(self.size).is_err() {
-            return Some("has a size beyond all measure");
+            return Some("has a size that is impossible");
         }
         if (self.size == 0) != (self.blob == Digest::OF_NOTHING) {
             return Some("has a size that does not go with its digest");

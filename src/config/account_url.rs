@@ -1,6 +1,6 @@
 //! The address of a storage account, in every form that people give it.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::Ipv4Addr;
 
 use crate::secret::unquoted;
 
@@ -54,7 +54,7 @@ impl AccountUrl {
             return Err("its path has characters that must be percent-encoded");
         }
         if path.split('/').any(is_step) {
-            return Err("its path has a step such as `..`, which clients take out: leave it out");
+            return Err("its path has a step such as `..`, which clients remove: leave it out");
         }
         Ok(Self {
             https,
@@ -87,8 +87,9 @@ fn host_of(authority: &str) -> &str {
 /// `localhost` or a loopback address. Other names may lead anywhere.
 pub(crate) fn is_loopback(authority: &str) -> bool {
     let host = host_of(authority);
-    let address: Option<IpAddr> = host.trim_matches(['[', ']']).parse().ok();
-    host == "localhost" || address.is_some_and(|address| address.to_canonical().is_loopback())
+    // The parser of IPv6 addresses is not worth its size for one of them.
+    let address: Option<Ipv4Addr> = host.parse().ok();
+    ["localhost", "[::1]"].contains(&host) || address.is_some_and(|address| address.is_loopback())
 }
 
 const NO_PORT: &str = "its port is not a number from 1 to 65535";
@@ -161,7 +162,7 @@ fn ends_in_a_number(host: &str) -> bool {
             .is_some_and(|hex| hex.bytes().all(|b| b.is_ascii_hexdigit()))
 }
 
-/// Whether a segment of a path is no name but a step: to here, or up.
+/// Whether a segment of a path is not a name but a step: to here, or up.
 fn is_step(segment: &str) -> bool {
     let segment = segment.to_ascii_lowercase().replace("%2e", ".");
     segment == "." || segment == ".."

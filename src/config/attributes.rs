@@ -38,7 +38,7 @@ pub(crate) const ATTRIBUTES: &[Attribute] = &[
     ),
     plain(
         "account_name",
-        "Name of the storage account, where account_url does not tell it",
+        "Name of the storage account, if account_url does not contain it",
         None,
     ),
     Attribute {
@@ -68,7 +68,7 @@ pub(crate) const ATTRIBUTES: &[Attribute] = &[
     ),
     plain(
         "container",
-        "Container that holds the cache; made when it is missing",
+        "Container that holds the cache; a push creates it if it is missing",
         Some("buildkit-cache"),
     ),
     plain(
@@ -158,14 +158,8 @@ impl Attributes {
     ) -> Result<Self, Error> {
         for (name, _) in &attributes {
             if !ATTRIBUTES.iter().any(|known| known.name == name) {
-                let hint = match nearest(name) {
-                    Some(nearest) => format!("; the nearest is `{nearest}`"),
-                    None => String::new(),
-                };
-                return Err(Error::attribute(
-                    name,
-                    format!("azblob has no such attribute{hint}"),
-                ));
+                // Which one may have been meant, the host says.
+                return Err(Error::attribute(name, "azblob has no such attribute"));
             }
         }
         Ok(Self {
@@ -235,21 +229,6 @@ fn take_value<'a>(
         })
 }
 
-/// The attributes that BuildKit's tools read before a cache backend sees the
-/// rest: a name that was misspelt may have been meant for them.
-const OF_THE_HOST: [&str; 3] = ["type", "mode", "ignore-error"];
-
-/// The known attribute that needs the fewest edits to get to. None where all
-/// differ in more than half of their characters: such a name was not misspelt.
-fn nearest(name: &str) -> Option<&'static str> {
-    let ours = ATTRIBUTES.iter().map(|attribute| attribute.name);
-    let known = ours.chain(OF_THE_HOST);
-    let (edits, known) = known
-        .map(|known| (distance(name, known), known))
-        .min_by_key(|(edits, _)| *edits)?;
-    (edits * 2 <= name.chars().count().max(known.len())).then_some(known)
-}
-
 /// Reads a boolean in the forms that Go's `strconv.ParseBool` accepts, as
 /// BuildKit and its tools do.
 pub(crate) fn boolean(text: &str) -> Option<bool> {
@@ -258,20 +237,4 @@ pub(crate) fn boolean(text: &str) -> Option<bool> {
         "0" | "f" | "F" | "false" | "FALSE" | "False" => Some(false),
         _ => None,
     }
-}
-
-/// The Levenshtein distance between two names; `-` and `_` count as one.
-fn distance(from: &str, to: &str) -> usize {
-    let plain = |text: &str| text.to_ascii_lowercase().replace('-', "_");
-    let (from, to) = (plain(from), plain(to));
-    let mut row: Vec<usize> = (0..=to.chars().count()).collect();
-    for (i, a) in from.chars().enumerate() {
-        let mut diagonal = std::mem::replace(&mut row[0], i + 1);
-        for (j, b) in to.chars().enumerate() {
-            let substituted = diagonal + usize::from(a != b);
-            diagonal = row[j + 1];
-            row[j + 1] = substituted.min(row[j] + 1).min(diagonal + 1);
-        }
-    }
-    row.last().copied().unwrap_or(0)
 }

@@ -128,14 +128,17 @@ impl Store {
             .ok_or_else(|| {
                 Error::attribute(
                     source,
-                    "it does not tell the storage account's name: give that as account_name",
+                    "it does not contain the storage account's name: give that as account_name",
                 )
             })?;
 
         let in_address = place.container.map(|container| (source, container));
         let container = given.take("container", Some("BUILDKIT_AZURE_STORAGE_CONTAINER"));
         let container = match container {
-            Some(given) => Some((given.source, given.read(ContainerName::parse)?)),
+            Some(given) => Some((
+                given.source,
+                given.read(|name| ContainerName::parse(unquoted(name)))?,
+            )),
             None => None,
         };
         let mut container = one_of(one_of(container, in_address)?, beside)?;
@@ -174,8 +177,8 @@ fn one_of(given: Named, in_address: Named) -> Result<Named, Error> {
         (Some((by, name)), Some((source, other))) if name != other => Err(Error::attribute(
             source,
             format!(
-                "it is the address of the container `{}`, but the container is `{}` by {by}: \
-                 leave one of the two out",
+                "it is the address of the container `{}`, but {by} names `{}`: leave one of the two \
+                 out",
                 other.as_str(),
                 name.as_str(),
             ),
@@ -218,8 +221,9 @@ fn take_address(sas: &mut Given) -> Result<Option<Given>, Error> {
 }
 
 /// Checks an account's name.
-fn account_name(given: Option<Given>) -> Result<Option<Given>, Error> {
-    if let Some(given) = &given {
+fn account_name(mut given: Option<Given>) -> Result<Option<Given>, Error> {
+    if let Some(given) = &mut given {
+        given.value = unquoted(&given.value).to_owned();
         given.read(check_account)?;
     }
     Ok(given)

@@ -289,36 +289,9 @@ fn names_are_split_at_semicolons_and_counted_once() {
 }
 
 #[test]
-fn an_unknown_attribute_is_told_its_nearest_neighbour() {
-    for (given, nearest) in [
-        ("acount_url", "account_url"),
-        ("Container", "container"),
-        ("secret-access-key", "secret_access_key"),
-        ("names", "name"),
-        ("manifest_prefix", "manifests_prefix"),
-    ] {
-        let (name, reason) = refused(&[URL, (given, "x")], &[]);
-        assert_eq!(name, given);
-        assert!(
-            reason.ends_with(&format!("`{nearest}`")),
-            "{given}: {reason}"
-        );
-    }
-}
-
-#[test]
-fn a_name_that_is_like_none_gets_no_hint_and_the_hosts_own_are_known() {
-    for name in ["foo", "url", "s3_bucket", ""] {
-        let (_, reason) = refused(&[URL, (name, "x")], &[]);
-        assert_eq!(reason, "azblob has no such attribute", "{name}");
-    }
-    for (name, nearest) in [
-        ("mdoe", "mode"),
-        ("ignore_error", "ignore-error"),
-        ("typ", "type"),
-    ] {
-        let (_, reason) = refused(&[URL, (name, "x")], &[]);
-        assert!(reason.ends_with(&format!("`{nearest}`")), "{reason}");
+fn an_unknown_attribute_is_refused_by_name() {
+    for given in ["acount_url", "Container", "x"] {
+        assert_eq!(refused(&[URL, (given, "x")], &[]).0, given);
     }
 }
 

@@ -77,6 +77,9 @@ impl ConnectionString {
                 let suffix = get("EndpointSuffix").unwrap_or("core.windows.net");
                 format!("{scheme}://{account}.blob.{suffix}")
             }
+            (None, None) if sas.is_none() && text.contains("sig=") => {
+                return Err(super::mistaken("sig=").unwrap_or_default().to_owned());
+            }
             (None, None) => return Err("it has neither AccountName nor BlobEndpoint".to_owned()),
         };
         let names: Vec<&str> = name.into_iter().collect();
@@ -184,6 +187,18 @@ mod tests {
                 parsed(text),
                 (url.to_owned(), Some(account.to_owned()), has_key)
             );
+        }
+    }
+
+    #[test]
+    fn a_sas_token_in_its_place_is_called_by_its_name() {
+        for text in [
+            "sv=1&sig=hunter2",
+            "https://acct.blob.core.windows.net/c?sv=1&sig=hunter2",
+        ] {
+            let reason = ConnectionString::parse(text).err().unwrap();
+            assert!(reason.contains("AZURE_STORAGE_SAS_TOKEN"), "{reason}");
+            assert!(!reason.contains("hunter2"), "{reason}");
         }
     }
 

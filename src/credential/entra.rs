@@ -148,7 +148,7 @@ impl Application {
         }
         Token::parse(&answer.body, transport.time_of_day()).map_err(|why| {
             Denied::Failed(Error::Unavailable(format!(
-                "the answer to {} is no token: {why}",
+                "the answer to {} is not a token: {why}",
                 request.summary()
             )))
         })

@@ -1,4 +1,4 @@
-//! An application whose secret, certificate or user stands in variables:
+//! An application whose secret, certificate or user is in variables:
 //! Azure's `EnvironmentCredential`.
 
 #[cfg(feature = "certificates")]

@@ -126,7 +126,7 @@ impl Managed {
             .map_err(|why| {
                 let name = self.flavour.name();
                 Denied::Failed(Error::Unavailable(format!(
-                    "the answer of {name} is no token: {why}"
+                    "the answer of {name} is not a token: {why}"
                 )))
             })
     }

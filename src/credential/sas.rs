@@ -76,7 +76,7 @@ impl Sas {
         }
     }
 
-    /// The token as it stands in a query.
+    /// The token as it is in a query.
     pub(super) fn query(&self) -> Secret {
         self.0.clone()
     }

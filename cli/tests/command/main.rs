@@ -4,11 +4,14 @@
 mod check;
 mod granting;
 mod misuse;
+mod names;
 mod network;
 mod one_blob;
 mod plugins;
 mod pull;
 mod push;
 mod scarce;
+mod secrecy;
 mod stopping;
+mod terminal;
 mod world;

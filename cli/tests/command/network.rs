@@ -7,7 +7,7 @@ use std::time::Instant;
 use blob_store::{Passage, Proxy};
 use token_service::{Endpoint, Options, TokenService};
 
-use crate::world::{CONTAINER, Ran, World};
+use crate::world::{CONTAINER, Ran, World, buildkit, layers, text};
 
 /// The base64 of `key`.
 const KEY: &str = "a2V5";
@@ -33,7 +33,11 @@ fn targets(proxy: &Proxy) -> Vec<String> {
 
 /// Checks a cache for a pull with these attributes and variables.
 fn check(world: &World, attributes: &str, prepare: impl FnOnce(&mut Command)) -> Ran {
-    let from = format!("type=azblob,container={CONTAINER},max_retries=0,{attributes}");
+    let from = format!("type=azblob,container={CONTAINER},max_retries=0");
+    let from = match attributes {
+        "" => from,
+        attributes => format!("{from},{attributes}"),
+    };
     let mut command = world.command(&["check", "-v", "--from", &from]);
     prepare(&mut command);
     world.run_command(command)
@@ -246,7 +250,7 @@ fn a_proxy_variable_that_is_malformed_is_named_and_not_shown() {
         for value in [
             "http://me:hunter2@",
             "me:hunter2@proxy.example:port",
-            "socks5://me:hunter2@proxy.example",
+            "socks4://me:hunter2@proxy.example",
         ] {
             let mut command = world.command(&["check", "--from", &world.cache("name=app")]);
             command.env(variable, value);
@@ -319,25 +323,33 @@ fn a_failure_names_the_proxy_that_was_between() {
 #[test]
 fn a_cache_goes_through_a_proxy_and_back() {
     let world = World::new();
-    let proxy = proxy(Passage::To(world.store.address()));
+    world
+        .store
+        .create_container(CONTAINER)
+        .expect("a container");
     let key = world.store.key();
     let cache = format!(
         "type=azblob,account_url=http://store.invalid/devstoreaccount1,container={CONTAINER},\
          secret_access_key={key},max_retries=0"
     );
-    let dir = crate::world::buildkit("local-max");
-    let mut command = world.command(&["push", "--to", &cache, crate::world::text(&dir)]);
-    command.env("HTTP_PROXY", proxy.url());
-    world.run_command(command).succeeded();
-    let pulled = world.path("pulled");
-    let mut command = world.command(&["pull", "--from", &cache, crate::world::text(&pulled)]);
-    command.env("HTTP_PROXY", proxy.url());
-    world.run_command(command).succeeded();
-    assert_eq!(
-        crate::world::layers(&pulled).len(),
-        crate::world::layers(&dir).len()
-    );
-    assert!(proxy.asked().len() > 10);
+    let dir = buildkit("local-max");
+    for scheme in ["http", "socks5"] {
+        let proxy = proxy(Passage::To(world.store.address()));
+        let address = format!("{scheme}://{}", proxy.address());
+        let run = |args: &[&str]| {
+            let mut command = world.command(args);
+            command.env("HTTP_PROXY", &address);
+            world.run_command(command).succeeded()
+        };
+        run(&["push", "--to", &cache, text(&dir)]);
+        let pulled = world.path(scheme);
+        run(&["pull", "--from", &cache, text(&pulled)]);
+        assert_eq!(layers(&pulled).len(), layers(&dir).len());
+        let asked = targets(&proxy);
+        assert!(!asked.is_empty(), "{scheme}");
+        let is_meant = |target: &String| target.contains("store.invalid");
+        assert!(asked.iter().all(is_meant), "{asked:?}");
+    }
 }
 
 #[test]

@@ -90,7 +90,7 @@ fn a_layer_that_the_store_can_neither_use_nor_replace_is_left_out_of_a_push() {
     let left_out = pushed["layers_left_out"].as_u64().expect("a count");
     assert!((1..10).contains(&left_out), "{pushed}");
     assert_eq!(pushed["names"], json!(["app"]));
-    assert_eq!(pushed["layers_stored"], 9);
+    assert_eq!(pushed["layers_stored"].as_u64(), Some(10 - left_out));
     assert_eq!(pushed["requests"], world.store.stats().requests());
     for part in ["BlobImmutableDueToPolicy", "left out"] {
         assert!(warnings(&pushed).contains(part), "{pushed}");
@@ -100,7 +100,7 @@ fn a_layer_that_the_store_can_neither_use_nor_replace_is_left_out_of_a_push() {
     assert_eq!(pulled["layers_fetched"].as_u64(), Some(10 - left_out));
     assert_eq!(
         (&pulled["layers_lost"], &pulled["warnings"]),
-        (&0.into(), &Value::Null)
+        (&0.into(), &json!([]))
     );
 }
 
@@ -276,7 +276,7 @@ fn an_index_that_is_cut_off_is_replaced_by_a_pull_and_refused_by_a_push() {
         fs::write(&elsewhere, "of somebody else").expect("written");
         std::os::unix::fs::symlink(&elsewhere, dir.join("index.json")).expect("a link");
         let pulled = world.pull(&dir, "name=app");
-        assert!(warnings(&pulled).contains("no regular file"), "{pulled}");
+        assert!(warnings(&pulled).contains("not a regular file"), "{pulled}");
         assert_eq!(fs::read(&elsewhere).expect("a file"), b"of somebody else");
     }
 }
@@ -285,7 +285,8 @@ fn an_index_that_is_cut_off_is_replaced_by_a_pull_and_refused_by_a_push() {
 fn what_an_empty_result_leaves_is_nothing_to_push() {
     let world = World::new();
     world.push(&buildkit("local-max"), "name=app");
-    let makes: [(&str, fn(&Path)); 5] = [
+    type Make = fn(&Path);
+    let makes: [(&str, Make); 5] = [
         ("nothing", |_| {}),
         ("ingest", |dir| {
             fs::create_dir(dir.join("ingest")).expect("a folder")

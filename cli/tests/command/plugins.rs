@@ -88,7 +88,7 @@ fn what_is_no_plugin_is_told_as_such() {
     std::fs::write(&file, "notes").expect("a file");
     world
         .run(&["plugin", "inspect", text(&file)])
-        .failed(1, &[text(&file), "no WebAssembly"]);
+        .failed(1, &[text(&file), "not a WebAssembly file"]);
     let nowhere = world.path("nowhere.wasm");
     world
         .run(&["plugin", "inspect", text(&nowhere)])

@@ -162,7 +162,7 @@ fn a_directory_that_is_no_cache_is_told_as_such() {
     std::fs::write(world.path("notes.txt"), "something else").expect("a file");
     world
         .run(&["push", "--to", &to, text(world.folder.path())])
-        .failed(1, &["no BuildKit cache"]);
+        .failed(1, &["not a BuildKit cache"]);
     let nowhere = world.path("nowhere");
     world
         .run(&["push", "--to", &to, text(&nowhere)])
@@ -255,4 +255,22 @@ fn a_quiet_push_says_nothing() {
         .run(&["push", "--quiet", "--to", &to, text(&buildkit("local-max"))])
         .succeeded();
     assert_eq!((ran.stdout.as_str(), ran.stderr.as_str()), ("", ""));
+}
+
+#[test]
+fn what_buildkit_will_not_read_from_a_directory_is_said_on_both_ways() {
+    let world = World::new();
+    let pushed = world.push(&world.cache_with_a_large_config(), "name=app");
+    let pulled = world.pull(&world.path("back"), "name=app");
+    for way in [pushed, pulled] {
+        let warnings = way["warnings"].as_array().expect("warnings");
+        assert_eq!(warnings.len(), 1, "{warnings:?}");
+        let warning = warnings[0].as_str().expect("text");
+        assert!(
+            warning.contains("config has") && warning.contains("1048576"),
+            "{warning}"
+        );
+    }
+    let small = world.push(&buildkit("local-max"), "name=app");
+    assert_eq!(small["warnings"], serde_json::json!([]));
 }

@@ -119,6 +119,42 @@ impl World {
         dir
     }
 
+    /// A cache of one layer and so many records that BuildKit does not read its
+    /// config from a directory.
+    pub fn cache_with_a_large_config(&self) -> PathBuf {
+        let dir = self.path("large-config");
+        let bytes = b"layer";
+        let layer = Layer {
+            blob: Digest::of(bytes),
+            size: bytes.len() as u64,
+            media_type: "application/vnd.oci.image.layer.v1.tar".to_owned(),
+            diff_id: Digest::of(bytes),
+            created_at: None,
+            parent: None,
+        };
+        let record = |number: u32| {
+            let step = Digest::of(&number.to_le_bytes());
+            let layers = r#"[{"layer":0,"createdAt":"2026-01-01T00:00:00Z"}]"#;
+            format!(r#"{{"layers":{layers},"digest":"{step}"}}"#)
+        };
+        let records: Vec<String> = (0..10_000).map(record).collect();
+        let manifest = Manifest {
+            layers: vec![layer.clone()],
+            records: format!("[{}]", records.join(",")),
+        };
+        let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+        runtime.block_on(async {
+            let writer = LayoutWriter::create(&dir).await.expect("a directory");
+            let incoming = writer.begin(&layer).await.expect("a file");
+            let mut file = incoming.file().expect("a file");
+            file.write_all(bytes).expect("written");
+            incoming.commit(Check::Digest).await.expect("a layer");
+            let tags = ["latest".to_owned()];
+            writer.finish(&manifest, &tags).await.expect("a cache");
+        });
+        dir
+    }
+
     /// The program under the limits that these commands of a shell set.
     #[cfg(unix)]
     pub fn limited<S: AsRef<OsStr>>(&self, limits: &str, args: &[S]) -> Command {

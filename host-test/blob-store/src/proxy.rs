@@ -1,4 +1,4 @@
-//! A forward proxy for tests: it takes down what it is asked for, and passes it
+//! A forward proxy for tests, by HTTP or SOCKS 5: it takes down what it is asked for, and passes it
 //! on to one address whatever the name, or answers by itself. So a test sees
 //! which server a client means to reach, although no such name exists.
 //!
@@ -28,7 +28,7 @@ pub enum Passage {
 /// What a proxy was asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Asked {
-    /// `CONNECT`, or the request's own.
+    /// `CONNECT`, `SOCKS5`, or the request's own.
     pub method: String,
     /// `host:port` of a tunnel, or a whole URL.
     pub target: String,
@@ -92,8 +92,13 @@ impl Drop for Proxy {
     }
 }
 
-/// One connection, which carries one request.
+/// One connection, which carries one request, or a tunnel.
 fn serve(mut client: TcpStream, passage: &Passage, asked: &Mutex<Vec<Asked>>) -> io::Result<()> {
+    let mut first = [0];
+    client.peek(&mut first)?;
+    if first == [SOCKS_5] {
+        return serve_socks(client, passage, asked);
+    }
     let (head, rest) = read_head(&mut client)?;
     let mut lines = head.lines();
     let mut first = lines.next().unwrap_or_default().split(' ');
@@ -138,6 +143,61 @@ fn serve(mut client: TcpStream, passage: &Passage, asked: &Mutex<Vec<Asked>>) ->
         server.write_all(passed.as_bytes())?;
     }
     server.write_all(&rest)?;
+    join(client, server)
+}
+
+/// The version of the protocol.
+const SOCKS_5: u8 = 5;
+
+/// A tunnel by SOCKS 5 (RFC 1928) for who needs no password.
+fn serve_socks(
+    mut client: TcpStream,
+    passage: &Passage,
+    asked: &Mutex<Vec<Asked>>,
+) -> io::Result<()> {
+    const NAME: u8 = 3;
+    let ways = read(&mut client, 2)?[1];
+    read(&mut client, ways.into())?;
+    client.write_all(&[SOCKS_5, 0])?;
+    let kind = read(&mut client, 4)?[3];
+    let host = match kind {
+        NAME => {
+            let length = read(&mut client, 1)?[0];
+            String::from_utf8_lossy(&read(&mut client, length.into())?).into_owned()
+        }
+        _ => {
+            let bytes = <[u8; 4]>::try_from(read(&mut client, 4)?).unwrap_or_default();
+            Ipv4Addr::from(bytes).to_string()
+        }
+    };
+    let port = read(&mut client, 2)?;
+    let port = u16::from_be_bytes([port[0], port[1]]);
+    asked
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .push(Asked {
+            method: "SOCKS5".to_owned(),
+            target: format!("{host}:{port}"),
+            authorization: None,
+        });
+    let Passage::To(address) = passage else {
+        // "Not allowed by ruleset."
+        client.write_all(&[SOCKS_5, 2, 0, 1, 0, 0, 0, 0, 0, 0])?;
+        return Ok(());
+    };
+    let server = TcpStream::connect(address)?;
+    client.write_all(&[SOCKS_5, 0, 0, 1, 0, 0, 0, 0, 0, 0])?;
+    join(client, server)
+}
+
+fn read(client: &mut TcpStream, length: usize) -> io::Result<Vec<u8>> {
+    let mut bytes = vec![0; length];
+    client.read_exact(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// Passes on what either says, until the server has no more to say.
+fn join(mut client: TcpStream, mut server: TcpStream) -> io::Result<()> {
     let (mut from_client, mut to_server) = (client.try_clone()?, server.try_clone()?);
     thread::spawn(move || io::copy(&mut from_client, &mut to_server).ok());
     io::copy(&mut server, &mut client)?;

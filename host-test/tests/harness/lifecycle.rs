@@ -300,7 +300,6 @@ fn calls_beyond_the_limit_wait_in_order_and_a_stream_counts() {
             ..Lifecycle::default()
         };
         let (_registry, live) = live(hostile().await, attributes, tightly(), two);
-        let live = Arc::new(live);
         let lease = live.lease().await.expect("the first");
         let mut stream = lease
             .read(&Digest::of(b""), 0, None)
@@ -312,28 +311,27 @@ fn calls_beyond_the_limit_wait_in_order_and_a_stream_counts() {
         let second = live.lease().await.expect("the second");
         assert_eq!(live.free_calls(), 0);
 
-        let order: Arc<Mutex<Vec<usize>>> = Arc::default();
-        let mut waiting = Vec::new();
-        for number in 0..4 {
-            let (live, order) = (Arc::clone(&live), Arc::clone(&order));
-            waiting.push(tokio::spawn(async move {
-                let lease = live.lease().await.expect("a turn");
-                order.lock().expect("nobody panics").push(number);
-                lease.check().await.expect("a call");
-            }));
-            tokio::time::sleep(Duration::from_millis(20)).await;
+        let order: Mutex<Vec<usize>> = Mutex::default();
+        let mut waiting: Vec<_> = (0..4)
+            .map(|number| {
+                let (live, order) = (&live, &order);
+                Box::pin(async move {
+                    let lease = live.lease().await.expect("a turn");
+                    order.lock().expect("nobody panics").push(number);
+                    lease.check().await.expect("a call");
+                })
+            })
+            .collect();
+        for call in &mut waiting {
+            assert!(futures::poll!(call).is_pending(), "it has a turn");
         }
-        assert!(order.lock().expect("nobody panics").is_empty());
 
         // A clone of the cache holds its place as well.
         let clone = Cache::clone(&second);
         drop(second);
-        tokio::time::sleep(Duration::from_millis(50)).await;
-        assert!(order.lock().expect("nobody panics").is_empty());
+        assert_eq!(live.free_calls(), 0);
         drop(stream);
-        for task in waiting {
-            task.await.expect("a turn");
-        }
+        join_all(waiting).await;
         assert_eq!(*order.lock().expect("nobody panics"), [0, 1, 2, 3]);
         drop(clone);
         assert_eq!(live.free_calls(), 2);

@@ -17,6 +17,7 @@ mod leftovers;
 mod lifecycle;
 mod limits;
 mod memory;
+mod names;
 mod one_blob;
 mod patience;
 mod refused_components;

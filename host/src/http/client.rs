@@ -215,7 +215,7 @@ impl Clients {
         let proxies = proxies.clone();
         let by_url = reqwest::Proxy::custom(move |url| {
             let proxy = proxies.for_url(url);
-            proxy.map(|proxy| proxy.url().clone())
+            proxy.map(Proxy::address)
         });
         Ok(Self {
             anywhere: build(builder()?)?,

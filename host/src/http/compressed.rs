@@ -46,7 +46,7 @@ fn is_gzip<B>(response: &http::Response<B>) -> bool {
     })
 }
 
-/// Whether the body is no layer: an error, or a whole answer in XML or JSON.
+/// Whether the body is not a layer: an error, or a whole answer in XML or JSON.
 fn is_text<B>(response: &http::Response<B>) -> bool {
     let kind = response.headers().get(CONTENT_TYPE);
     let kind = kind.and_then(|kind| kind.to_str().ok()).unwrap_or_default();

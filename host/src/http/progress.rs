@@ -1,5 +1,5 @@
 //! Time-outs on no progress rather than on a whole transfer: a 10 GiB layer
-//! over a slow line is no failure, a line that moves nothing is.
+//! over a slow line is not a failure; a line that moves nothing is.
 
 use std::pin::Pin;
 use std::sync::{Mutex, PoisonError};
@@ -69,7 +69,7 @@ fn moves<E>(frame: &Option<Result<Frame<Bytes>, E>>) -> bool {
 }
 
 /// A response's body that fails when the server lets its reader wait too long.
-/// A reader that takes its time is no failure.
+/// It is not a failure if the reader is slow.
 pub(super) struct TimedBody {
     inner: reqwest::Body,
     limit: Duration,

@@ -108,11 +108,8 @@ impl Proxy {
             Err(error) => return malformed(&error.to_string()),
         };
         match url.scheme() {
-            "http" | "https" => {}
-            "socks4" | "socks4a" | "socks5" | "socks5h" => {
-                return malformed("SOCKS proxies are not supported");
-            }
-            _ => return malformed("it must begin with http:// or https://"),
+            "http" | "https" | "socks5" | "socks5h" => {}
+            _ => return malformed("it must begin with http://, https:// or socks5://"),
         }
         match url.host_str() {
             None | Some("") => malformed("it has no host"),
@@ -121,9 +118,15 @@ impl Proxy {
         }
     }
 
-    /// The address, with user and password.
-    pub(super) fn url(&self) -> &reqwest::Url {
-        &self.url
+    /// The address as the client takes it, with user and password. As in Go,
+    /// a SOCKS proxy looks names up itself, whichever way it is written.
+    pub(super) fn address(&self) -> reqwest::Url {
+        let mut url = self.url.clone();
+        if url.scheme() == "socks5" {
+            // Neither of the two has a form of its own, so it can be changed.
+            let _ = url.set_scheme("socks5h");
+        }
+        url
     }
 
     /// Whether the proxy itself is spoken to over TLS.
@@ -270,7 +273,7 @@ mod tests {
             "http://me:hunter2@p:port",
             "me:hunter2@p:99999",
             "http://me:hunter2@p q/",
-            "socks5://me:hunter2@p:1080",
+            "socks4://me:hunter2@p:1080",
             "ftp://me:hunter2@p",
             "http://me:hunter2@p:0",
             "http://[::1",
@@ -294,6 +297,19 @@ mod tests {
         let proxy = proxies
             .for_url(&"https://a.example".parse().unwrap())
             .unwrap();
-        assert_eq!(proxy.url().password(), Some("hunter2"));
+        assert_eq!(proxy.address().password(), Some("hunter2"));
+    }
+
+    #[test]
+    fn a_socks_proxy_looks_names_up_itself() {
+        let proxies = read(&[("ALL_PROXY", "socks5://p:1080")]).unwrap();
+        let proxy = proxies
+            .for_url(&"http://a.example".parse().unwrap())
+            .unwrap();
+        assert_eq!(proxy.address().as_str(), "socks5h://p:1080");
+        assert_eq!(
+            proxy.to_string(),
+            "the proxy socks5://p:1080 from ALL_PROXY"
+        );
     }
 }

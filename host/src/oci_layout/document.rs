@@ -142,7 +142,7 @@ pub(super) struct CacheManifest {
 
 /// A cache in which there may be layers that nobody can use.
 pub(super) struct Draft {
-    /// What stands in the place of a layer that nobody can use has no more than
+    /// The replacement of a layer that cannot be used has no more than
     /// its digest.
     pub manifest: Manifest,
     /// These layers, in their order.
@@ -263,7 +263,7 @@ impl ConfigLayer {
     }
 }
 
-/// What stands in the place of a layer that nobody can use, so that those that
+/// The replacement of a layer that cannot be used, so that those that
 /// lie on it find it. What it lies on itself does not matter.
 fn placeholder(blob: &str) -> Layer {
     let blob: Digest = blob.parse().unwrap_or_else(|_| Digest::of(blob.as_bytes()));
@@ -277,10 +277,10 @@ fn placeholder(blob: &str) -> Layer {
     }
 }
 
-/// Why JSON is no cache's manifest.
+/// Why JSON is not the manifest of a cache.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum NotACache {
-    #[error("it is no manifest: {0}")]
+    #[error("it is not a manifest: {0}")]
     Json(#[source] serde_json::Error),
     #[error("it is a manifest and an index at once")]
     Ambiguous,

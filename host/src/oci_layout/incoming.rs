@@ -55,7 +55,7 @@ impl IncomingBlob {
     /// Checks the blob, brings it to disk, and gives it its name. Nothing may
     /// be written to the file any more.
     ///
-    /// [`Check::Size`] will do for whoever has verified the digest already.
+    /// [`Check::Size`] is sufficient for a caller that has verified the digest already.
     ///
     /// # Errors
     /// When the bytes are not the layer's, or cannot be brought to disk. Then
@@ -145,7 +145,7 @@ pub(super) fn sync_names(path: &Path) -> io::Result<()> {
 
 /// The outcome of bringing something to disk. A file system that does not offer
 /// it, for directories or at all (network and FUSE file systems, shared folders
-/// of virtual machines), is no failure: it keeps what it was given as well as
+/// of virtual machines), is not a failure: it keeps what it was given as well as
 /// it can. What could not be written is one.
 fn synced(outcome: io::Result<()>) -> io::Result<()> {
     match outcome {

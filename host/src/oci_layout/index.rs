@@ -1,4 +1,4 @@
-//! `index.json`: which manifest stands under which tag.
+//! `index.json`: which manifest has which tag.
 //!
 //! Other entries may be anybody's, such as an image that was exported to the
 //! same directory. They are kept as the bytes they are.
@@ -78,7 +78,7 @@ impl Index {
         let json = json.strip_prefix(b"\xef\xbb\xbf").unwrap_or(json);
         let json = if json.is_empty() { b"{}" } else { json };
         let Go(index) = go_json::object(json)
-            .map_err(|error| damaged(path, format!("it is no OCI index: {error}")))?;
+            .map_err(|error| damaged(path, format!("it is not an OCI index: {error}")))?;
         Ok(index)
     }
 
@@ -138,7 +138,7 @@ impl Index {
         Ok(())
     }
 
-    /// What stands in the file.
+    /// The content of the file.
     pub fn to_json(&self) -> serde_json::Result<String> {
         go_json::to_string(self)
     }
@@ -216,7 +216,7 @@ mod tests {
                 .expect_err(json)
                 .to_string();
             assert!(
-                error.contains("`index.json` is damaged: it is no OCI index"),
+                error.contains("`index.json` is damaged: it is not an OCI index"),
                 "{error}"
             );
         }

@@ -2,7 +2,7 @@
 //!
 //! The lock is BuildKit's: an advisory lock on `index.json.lock`
 //! (`client/ociindex`), removed when done. Removing a lock file is safe only
-//! when whoever waits for it looks whether it still has its name, so that is
+//! when a program that waits for it looks whether it still has its name, so that is
 //! what is done here: by the file's number (its inode), which on some file
 //! systems is another one each time that one asks. There, the lock counts after
 //! some attempts.
@@ -43,7 +43,7 @@ impl IndexLock {
             // Whoever made the directory may have put a link there, which
             // would make a file elsewhere, or a pipe, which would hang.
             if fs::symlink_metadata(&path).is_ok_and(|found| !found.is_file()) {
-                return Err(failed(io::Error::other("it is no regular file")));
+                return Err(failed(io::Error::other("it is not a regular file")));
             }
             let file = OpenOptions::new()
                 .write(true)

@@ -33,7 +33,7 @@ pub use error::LayoutError;
 pub use incoming::IncomingBlob;
 pub use usable::{LeftOut, Usable};
 pub use verified::VerifiedContent;
-pub use writer::{Check, LayoutWarning, LayoutWriter, Written};
+pub use writer::{Check, LayoutWarning, LayoutWriter, Written, warnings};
 
 use crate::{Digest, DirContent, Layer, Manifest};
 use document::{CacheManifest, Descriptor, NotACache};
@@ -58,7 +58,7 @@ impl Layout {
     ///
     /// # Errors
     /// When there is no such directory, or it has no `index.json`, or one that
-    /// is no OCI index. [`LayoutError::Empty`] when nothing was ever stored in
+    /// is not an OCI index. [`LayoutError::Empty`] when nothing was ever stored in
     /// the directory.
     pub async fn open(dir: impl Into<PathBuf>) -> Result<Self, LayoutError> {
         let root = dir.into();
@@ -94,7 +94,7 @@ impl Layout {
     /// [`Self::check`] tells.
     ///
     /// # Errors
-    /// When there is no such tag, or it is no cache or a damaged one, be it in
+    /// When there is no such tag, or it is not a cache or a damaged one, be it in
     /// one layer: [`Self::read_usable`] goes on without such a layer.
     pub async fn read(&self, tag: Option<&str>) -> Result<Manifest, LayoutError> {
         let usable = self.read_usable(tag).await?;
@@ -108,7 +108,7 @@ impl Layout {
     /// no diff ID, say, is left out with the results that need it.
     ///
     /// # Errors
-    /// When there is no such tag, or it is no cache, or one of which nothing can
+    /// When there is no such tag, or it is not a cache, or one of which nothing can
     /// be used.
     pub async fn read_usable(&self, tag: Option<&str>) -> Result<Usable, LayoutError> {
         let entry = match tag {
@@ -288,7 +288,7 @@ fn read_json_blob(path: &Path, descriptor: &Descriptor) -> Result<Vec<u8>, Layou
 fn check_size(root: &Path, layer: &Layer) -> Result<(), LayoutError> {
     let path = blob_path(root, &layer.blob);
     match fs::symlink_metadata(&path) {
-        Ok(file) if !file.is_file() => Err(damaged(&path, "it is no regular file")),
+        Ok(file) if !file.is_file() => Err(damaged(&path, "it is not a regular file")),
         Ok(file) if file.len() == layer.size => Ok(()),
         Ok(file) => {
             let (is, should) = (file.len(), layer.size);

@@ -3,7 +3,7 @@
 //!
 //! Every file comes in by way of `ingest/`, blobs first and `index.json` last.
 //! Several writers do each other no harm: blobs are what their names say
-//! whoever writes them, and `index.json` is read, changed and replaced under a
+//! no matter which program writes them, and `index.json` is read, changed and replaced under a
 //! lock.
 
 use std::fs;
@@ -65,7 +65,7 @@ pub enum LayoutWarning {
     /// The cache is whole, but BuildKit will not read it from a directory.
     #[error(
         "the cache's {what} has {bytes} bytes, and BuildKit reads no more than {BUILDKIT_JSON_BYTES} \
-         from a directory: it will build without this cache"
+         from a local directory: a build from there will run without this cache"
     )]
     TooLargeForBuildKit {
         /// `manifest` or `config`.
@@ -135,7 +135,7 @@ impl LayoutWriter {
     }
 
     /// Writes the config, the manifest and, last, `index.json`, where the cache
-    /// takes the place of what stood under each of `tags`.
+    /// replaces what had each of `tags`.
     ///
     /// # Errors
     /// When BuildKit could not use the cache, a layer is not there or has
@@ -180,7 +180,7 @@ impl LayoutWriter {
         let index_json = index.to_json().map_err(unwritable)?;
         replace(&ingest, &self.root.join(INDEX_FILE), &index_json)?;
         let replaced = replaced.map(|reason| LayoutWarning::IndexReplaced { reason });
-        let mut warnings = warnings(&manifest, &config);
+        let mut warnings = too_large(&manifest, &config);
         warnings.extend(replaced);
         Ok(Written {
             warnings,
@@ -204,7 +204,23 @@ fn is_whole(root: &Path, layer: &Layer, check: Check) -> Result<bool, LayoutErro
     Ok(hash_file(&blob_path(root, &layer.blob))? == layer.blob)
 }
 
-fn warnings(manifest: &Descriptor, config: &Descriptor) -> Vec<LayoutWarning> {
+/// What the user should know of a cache before it is written to any directory.
+///
+/// # Errors
+/// When its records are not JSON.
+pub fn warnings(manifest: &Manifest) -> Result<Vec<LayoutWarning>, LayoutError> {
+    let unwritable = |error: serde_json::Error| LayoutError::Io {
+        action: "write",
+        path: PathBuf::from("the cache"),
+        source: error.into(),
+    };
+    let config = config_json(manifest).map_err(unwritable)?;
+    let config = describe(&config, CONFIG_TYPE);
+    let manifest = manifest_json(manifest, config.clone()).map_err(unwritable)?;
+    Ok(too_large(&describe(&manifest, MANIFEST_TYPE), &config))
+}
+
+fn too_large(manifest: &Descriptor, config: &Descriptor) -> Vec<LayoutWarning> {
     let both = [("manifest", manifest.size), ("config", config.size)];
     let large = both
         .into_iter()

@@ -63,8 +63,8 @@ pub enum RecordsError {
     /// A record that comes before itself.
     #[error("record {0} links to itself, through its inputs")]
     Cycle(usize),
-    /// A time that is none.
-    #[error("record {record} has a result created at `{time}`, which is no RFC 3339 time")]
+    /// A time that is not one.
+    #[error("record {record} has a result created at `{time}`, which is not an RFC 3339 time")]
     CreatedAt {
         /// The record.
         record: usize,

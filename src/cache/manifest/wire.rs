@@ -3,13 +3,11 @@
 //! members are skipped, `null` stands for nothing, the case of a member's name
 //! does not matter, and of two members with one name the later counts.
 
-use std::collections::HashMap;
-
 use super::{Layer, Manifest, Parsed, Unusable};
 use crate::digest::Digest;
 use crate::json::{Reader, write_string};
 
-/// How Go writes the time that is none.
+/// How Go writes that there is no time.
 const NO_TIME: &str = "0001-01-01T00:00:00Z";
 
 /// What a layer takes at most in what is written, its media type left out, and
@@ -122,9 +120,7 @@ fn parent(index: i64) -> Result<Option<u32>, &'static str> {
         -1 => Ok(None),
         index => {
             let index = u32::try_from(index);
-            Ok(Some(
-                index.map_err(|_| "stands on a layer that does not exist")?,
-            ))
+            Ok(Some(index.map_err(|_| "has a parent that does not exist")?))
         }
     }
 }
@@ -151,7 +147,7 @@ fn checked_layer(layer: &CacheLayer) -> Result<Layer, &'static str> {
     }
 }
 
-/// What stands in the place of a layer that cannot be used: nothing of it is
+/// The replacement of a layer that cannot be used: nothing of it is
 /// right but its digest, if it has one. What it lies on does not matter: whatever
 /// lies on it cannot be used either.
 fn placeholder(index: usize, blob: &str) -> Layer {
@@ -166,35 +162,36 @@ fn placeholder(index: usize, blob: &str) -> Layer {
     }
 }
 
+/// How many layers are looked for elsewhere: more are no accident, and each is
+/// compared with all others.
+const MOST_ELSEWHERE: usize = 100;
+
 /// A blob on two parents is two layers. If only one of them describes it, that
 /// is sufficient for both. Takes these out of the unusable ones, each of which
 /// stands here with its parent.
 fn without_those_described_elsewhere(
-    unusable: Vec<(Option<u32>, Unusable)>,
+    mut unusable: Vec<(Option<u32>, Unusable)>,
     layers: &mut [Layer],
 ) -> Vec<Unusable> {
-    if unusable.is_empty() {
-        return Vec::new();
+    if unusable.len() <= MOST_ELSEWHERE {
+        let places: Vec<usize> = unusable.iter().map(|(_, layer)| layer.index).collect();
+        unusable.retain(|(parent, unusable)| {
+            let blob = layers[unusable.index].blob;
+            let mut others = layers.iter().enumerate();
+            let describing = others
+                .find(|(index, layer)| layer.blob == blob && !places.contains(index))
+                .map(|(_, layer)| layer.clone());
+            let is_described = describing.is_some();
+            if let Some(layer) = describing {
+                layers[unusable.index] = Layer {
+                    parent: *parent,
+                    ..layer
+                };
+            }
+            !is_described
+        });
     }
-    let mut described: HashMap<Digest, usize> = HashMap::new();
-    let mut next = unusable.iter().map(|(_, layer)| layer.index).peekable();
-    for (index, layer) in layers.iter().enumerate() {
-        if next.next_if_eq(&index).is_none() {
-            described.insert(layer.blob, index);
-        }
-    }
-    let unusable = unusable.into_iter().filter_map(|(parent, unusable)| {
-        let index = unusable.index;
-        let Some(describing) = described.get(&layers[index].blob) else {
-            return Some(unusable);
-        };
-        layers[index] = Layer {
-            parent,
-            ..layers[*describing].clone()
-        };
-        None
-    });
-    unusable.collect()
+    unusable.into_iter().map(|(_, unusable)| unusable).collect()
 }
 
 /// Writes a manifest that has been checked. What Go's `omitempty` leaves out
@@ -248,7 +245,7 @@ fn write_layer(json: &mut String, layer: &Layer) {
 fn check_records(records: &str) -> Result<&str, String> {
     match records.starts_with('[') {
         true => Ok(records),
-        false => Err("its records are no JSON array".to_owned()),
+        false => Err("its records are not a JSON array".to_owned()),
     }
 }
 

@@ -95,7 +95,7 @@ fn what_buildkit_would_choke_on_is_named_by_its_layer() {
         ("\"mediaType\":\"m\"".to_owned(), "\"mediaType\":\"\"", "media type"),
         ("\"parent\":-1".to_owned(), "\"parent\":1", "does not exist"),
         ("\"parent\":-1".to_owned(), "\"parent\":-2", "does not exist"),
-        ("\"parent\":-1".to_owned(), "\"parent\":0", "stands on itself"),
+        ("\"parent\":-1".to_owned(), "\"parent\":0", "is its own parent"),
         ("2026-01-01T00".to_owned(), "2026-13-01T00", "RFC 3339"),
         ("sha256:0000000000000000000000000000000000000000000000000000000000000001".to_owned(), "md5:1", "SHA-256"),
     ];
@@ -188,7 +188,7 @@ fn names_of_members_are_read_as_go_reads_them() {
 fn a_circle_of_parents_is_found_and_a_long_chain_is_none() {
     let mut circle = layers(&[1; 5]);
     circle.layers[1].parent = Some(3);
-    assert!(circle.to_json().unwrap_err().contains("stands on itself"));
+    assert!(circle.to_json().unwrap_err().contains("is its own parent"));
     assert!(layers(&vec![1; 20_000]).to_json().is_ok());
 }
 

@@ -123,6 +123,14 @@ fn each_part_of_the_store_comes_from_where_the_readme_says() {
             ],
             ("cache.example.com", "acct", "buildkit-cache"),
         ),
+        (
+            &[URL],
+            &[
+                (CONTAINER_VARIABLE, "\"mine\"\n"),
+                (NAME_VARIABLE, "'acct'"),
+            ],
+            ("acct.blob.core.windows.net", "acct", "mine"),
+        ),
         // A container's address is the container's.
         (
             &[("account_url", "https://acct.blob.core.windows.net/mine")],

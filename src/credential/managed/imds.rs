@@ -1,6 +1,6 @@
 //! IMDS, which every virtual machine in Azure has at an address of its own.
-//! Elsewhere nothing answers there, or another service: hence the probe, which
-//! is told within two seconds.
+//! Elsewhere nothing answers there, or another service does. A probe finds that
+//! out within two seconds.
 //! <https://learn.microsoft.com/entra/identity/managed-identities-azure-resources/how-to-use-vm-token>
 
 use std::time::Duration;
@@ -26,7 +26,7 @@ const PROBE: Duration = Duration::from_secs(1);
 /// however slowly. The machine that has none must not wait for it.
 const KNOWN_AFTER: Duration = Duration::from_millis(1800);
 
-/// IMDS starts slowly on a fresh machine, and says so in many ways.
+/// IMDS starts slowly on a fresh machine, and reports that in many ways.
 const PATIENCE: Patience = Patience {
     retries: 6,
     first: Duration::from_secs(2),
@@ -73,9 +73,13 @@ impl Managed {
                     "IMDS has no identity: {refusal}"
                 )))
             }
-            // It alone was asked for, or it was found before.
+            // It alone was asked for, or something else answers by now.
             _ if looks(&answer) == Looks::Wrong => {
-                Err(Denied::Failed(Error::Unavailable(self.not_imds(&answer))))
+                let why = self.not_imds(&answer);
+                Err(match self.is_one_of_many {
+                    true => Denied::Unavailable(why),
+                    false => Denied::Failed(Error::Unavailable(why)),
+                })
             }
             _ => Ok(answer),
         }
@@ -124,7 +128,7 @@ impl Managed {
         let (at, status) = (&self.url.authority, answer.status);
         let what = match status {
             300..400 => ", a redirect",
-            407 => ", a proxy that wants to know who asks",
+            407 => ", a proxy that asks for credentials",
             _ if answer.is_page() => " with a page for people",
             _ if answer.body.is_empty() => " and nothing else",
             _ => "",

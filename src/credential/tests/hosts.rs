@@ -269,7 +269,7 @@ fn what_was_passed_over_in_the_place_of_imds_is_told() {
         (Reply::foreign(302), "is not IMDS: 302, a redirect"),
         (
             Reply::foreign(407),
-            "is not IMDS: 407, a proxy that wants to know",
+            "is not IMDS: 407, a proxy that asks for",
         ),
         (Reply::foreign(404), "is not IMDS: 404 and nothing else"),
     ] {
