@@ -43,6 +43,11 @@ fn written(listing: &Listing) -> String {
         if !blob.etag.is_empty() {
             let _ = write!(xml, "<Etag>{}</Etag>", escaped(&blob.etag));
         }
+        if let Some(used) = blob.used {
+            let used = SystemTime::UNIX_EPOCH + Duration::from_secs(used);
+            let used = httpdate::fmt_http_date(used);
+            let _ = write!(xml, "<LastAccessTime>{used}</LastAccessTime>");
+        }
         xml.push_str("</Properties></Blob>");
     }
     xml.push_str("</Blobs>");

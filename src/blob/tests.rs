@@ -347,6 +347,7 @@ fn a_listing_is_read_in_every_dialect() {
           <Blob><Name>blobs/a&amp;b &#233;</Name><Properties>
             <Last-Modified>Thu, 01 Jan 1970 00:00:20 GMT</Last-Modified>
             <Etag>0x8D</Etag><Content-Length>42</Content-Length><AccessTier>Hot</AccessTier>
+            <LastAccessTime>Thu, 01 Jan 1970 00:01:00 GMT</LastAccessTime>
           </Properties><OrMetadata/></Blob>
           <Blob><Name Encoded=\"true\">x%EF%BF%BEy</Name><Properties>
             <Last-Modified>Thu, 01 Jan 1970 00:00:00 GMT</Last-Modified>
@@ -365,6 +366,7 @@ fn a_listing_is_read_in_every_dialect() {
         ("blobs/a&b é", 42, 20)
     );
     assert_eq!((&*first.etag, &*second.etag), ("\"0x8D\"", "\"0x9\""));
+    assert_eq!((first.used, second.used), (Some(60), None));
     assert_eq!(second.key, "x\u{fffe}y");
 
     let empty = b"<EnumerationResults><Blobs/><NextMarker/></EnumerationResults>";
