@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use futures::{StreamExt, TryStreamExt, stream};
 
 use super::document::LAYOUT;
-use super::files::{blocking, check_folders, failed, hash_file};
+use super::files::{blocking, check_folders, damaged, failed, hash_file};
 use super::incoming::{IncomingBlob, remove_stale, replace, sync_names};
 use super::index::Index;
 use super::lock::IndexLock;
