@@ -1,13 +1,15 @@
 //! The Blob service: one function an operation, sent with retries. Knows
-//! requests, answers and Azure's error codes; knows nothing of caches.
+//! requests, answers and Azure's error codes; does not know caches.
 
 mod advice;
 mod block_id;
 mod checksum;
+mod concern;
 mod failure;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
 mod operations;
+mod properties;
 mod retry;
 mod sending;
 mod xml;
@@ -21,9 +23,13 @@ use std::time::SystemTime;
 use futures::lock::Mutex;
 
 pub(crate) use block_id::BlockIds;
+pub(crate) use concern::Concern;
 pub(crate) use failure::Failure;
-pub(crate) use operations::{Condition, LONGEST_PAGE, MAX_PUT_BLOB, Page, Properties, Span, Whole};
+pub(crate) use operations::{Condition, LONGEST_PAGE, MAX_PUT_BLOB, Page, Span, Whole};
+pub(crate) use properties::{Properties, State};
 pub(crate) use xml::Listed;
+
+use failure::Refusal;
 
 use crate::config::Config;
 use crate::credential::Credential;
@@ -50,6 +56,9 @@ pub(crate) struct Blobs<'a, T> {
     clock_ahead: Cell<i64>,
     /// What is known of the container.
     container: Container,
+    /// What Azure says to a GET of what it refuses without a word; asked for
+    /// once, and held while it is.
+    explanation: Mutex<Option<Refusal>>,
 }
 
 /// What one call knows of its container.
@@ -74,6 +83,7 @@ impl<'a, T: Transport> Blobs<'a, T> {
             retries: Cell::new(0),
             clock_ahead: Cell::new(0),
             container: Container::default(),
+            explanation: Mutex::default(),
         }
     }
 
@@ -88,6 +98,11 @@ impl<'a, T: Transport> Blobs<'a, T> {
     /// Requests sent so far, those sent again included.
     pub(crate) fn requests(&self) -> u32 {
         self.requests.get()
+    }
+
+    /// Whether an answer said that there is no such container.
+    pub(crate) fn has_no_container(&self) -> bool {
+        self.container.is_missing.get()
     }
 
     /// Requests sent again so far.

@@ -1,5 +1,5 @@
-//! What lets us into the store. Signs requests, and gets the tokens that stand
-//! in them; knows nothing of blobs.
+//! How the store authenticates us. Signs requests, and gets the tokens that are
+//! in them; does not know blobs.
 //!
 //! `shared_key`, `sas` and `connection_string` are what an account itself gives
 //! out. `chain` is the way through Microsoft Entra ID: it looks at one place
@@ -39,7 +39,7 @@ use std::rc::Rc;
 
 use cache::TokenCache;
 
-use crate::config::Config;
+use crate::config::{Config, is_loopback};
 use crate::error::Error;
 use crate::secret::Secret;
 use crate::transport::{Request, Transport};
@@ -71,13 +71,37 @@ pub(crate) enum Access {
     Entra(Chain),
 }
 
-/// The authorities that may have to be reached beside those that variables
-/// name: Microsoft Entra ID in each of Azure's clouds, and IMDS.
-pub(crate) const AUTHORITIES: [&str; 4] = [
+/// The names that the user may give an account by, as the contract writes a
+/// label that the user fills.
+macro_rules! account {
+    ($domain:literal) => {
+        concat!(
+            "{account_name|BUILDKIT_AZURE_STORAGE_ACCOUNT_NAME|AZURE_STORAGE_ACCOUNT",
+            "|connection_string/AccountName|AZURE_STORAGE_CONNECTION_STRING/AccountName}.blob.",
+            $domain
+        )
+    };
+}
+
+/// What may have to be reached beside what the user names: Microsoft Entra ID in
+/// each of Azure's clouds, IMDS, the accounts that the user names without their
+/// address, and the emulator; and the tokens that the host's tools are asked for.
+pub(crate) const AUTHORITIES: [&str; 13] = [
     "login.microsoftonline.com",
     "login.microsoftonline.us",
     "login.chinacloudapi.cn",
     "169.254.169.254",
+    account!("core.windows.net"),
+    account!("core.usgovcloudapi.net"),
+    account!("core.chinacloudapi.cn"),
+    account!("{connection_string/EndpointSuffix|AZURE_STORAGE_CONNECTION_STRING/EndpointSuffix}"),
+    "127.0.0.1:10000 if connection_string/UseDevelopmentStorage=true",
+    "127.0.0.1:10000 if AZURE_STORAGE_CONNECTION_STRING/UseDevelopmentStorage=true",
+    "{connection_string/DevelopmentStorageProxyUri}:10000 \
+     if connection_string/UseDevelopmentStorage=true",
+    "{AZURE_STORAGE_CONNECTION_STRING/DevelopmentStorageProxyUri}:10000 \
+     if AZURE_STORAGE_CONNECTION_STRING/UseDevelopmentStorage=true",
+    "scope:https://storage.azure.com/.default",
 ];
 
 /// The files that may have to be read beside those that variables name: the
@@ -117,16 +141,40 @@ impl Credential {
             account: config.account.clone(),
             tokens: TokenCache::default(),
         };
+        let url = &config.account_url;
         match &*credential.access {
-            Access::Entra(_) if !config.account_url.https => Err(credential.not_over_http()),
+            Access::Entra(_) if !url.https => Err(credential.not_over_http()),
+            Access::Sas { source, .. } if !url.https && !is_loopback(&url.authority) => {
+                Err(Error::attribute(
+                    config.address_source,
+                    format!(
+                        "the SAS token ({source}) would go over plain http to {}, where everybody \
+                         on the way could take and use it: begin the address with https://. Plain \
+                         http is for localhost and its addresses only",
+                        url.authority
+                    ),
+                ))
+            }
             _ => Ok(credential),
         }
     }
 
-    /// Gets a token where one is needed, so that a credential that does not do
+    /// Gets a token where one is needed, so that a credential that is not sufficient
     /// shows before anything else is done.
     pub(crate) async fn prepare<T: Transport>(&self, transport: &T) -> Result<(), Error> {
         self.token(transport).await.map(drop)
+    }
+
+    /// Why this credential may make blobs but not replace them, where it says
+    /// so itself.
+    pub(crate) fn cannot_replace(&self) -> Option<&'static str> {
+        match &*self.access {
+            Access::Sas { token, .. } if token.cannot_replace() => Some(
+                "The SAS token allows blobs to be made (c) and not to be replaced, as a push does \
+                 with the name of a cache that exists: it needs w",
+            ),
+            _ => None,
+        }
     }
 
     /// Puts the signature or the token on a request that is otherwise
@@ -140,6 +188,9 @@ impl Credential {
             Access::SharedKey { key, .. } => {
                 let authorization = key.authorization(request);
                 request.headers.push("authorization", authorization);
+            }
+            Access::Sas { .. } if !request.https && !is_loopback(&request.authority) => {
+                return Err(self.not_over_http());
             }
             Access::Sas { token, .. } => request.given_query = Some(token.query()),
             Access::Anonymous => {}
@@ -189,11 +240,30 @@ impl Credential {
     fn not_over_http(&self) -> Error {
         Error::Unauthenticated(format!(
             "no credential for the storage account `{}` that may go over plain http, where \
-             everybody could read a token: begin account_url with https://, or give the account's \
-             key (secret_access_key or AZURE_STORAGE_KEY) or a SAS token (sas_token or \
-             AZURE_STORAGE_SAS_TOKEN)",
+             everybody on the way could take and use a token: begin account_url with https://, or \
+             give the account's key (secret_access_key or AZURE_STORAGE_KEY), which signs requests \
+             and is not sent",
             self.account
         ))
+    }
+}
+
+/// What a text is that is neither a key nor a SAS token, where that can be
+/// seen, and where it is to be given.
+fn mistaken(text: &str) -> Option<&'static str> {
+    let lower = text.to_ascii_lowercase();
+    let has = |part: &str| lower.contains(part);
+    if has("accountkey=") || has("endpoint=") || has("sharedaccesssignature=") {
+        Some(
+            "it is a connection string: give it as connection_string, or in \
+             AZURE_STORAGE_CONNECTION_STRING",
+        )
+    } else if has("sig=") {
+        Some("it is a SAS token: give it as sas_token, or in AZURE_STORAGE_SAS_TOKEN")
+    } else if text.len() == 88 && text.ends_with("==") {
+        Some("it is an account's key: give it as secret_access_key, or in AZURE_STORAGE_KEY")
+    } else {
+        None
     }
 }
 

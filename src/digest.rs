@@ -9,7 +9,7 @@ use std::str::FromStr;
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct Digest([u8; 32]);
 
-/// The text is no SHA-256 digest.
+/// The text is not a SHA-256 digest.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct NotADigest;
 
@@ -20,6 +20,14 @@ impl Digest {
         0x24, 0x27, 0xae, 0x41, 0xe4, 0x64, 0x9b, 0x93, 0x4c, 0xa4, 0x95, 0x99, 0x1b, 0x78, 0x52,
         0xb8, 0x55,
     ]);
+
+    /// What stands for the blob of the layer at this index, where the layer
+    /// names none: the digest of nothing that there is.
+    pub(crate) fn placeholder(index: usize) -> Self {
+        let mut bytes = [0xff; 32];
+        bytes[24..].copy_from_slice(&(index as u64).to_be_bytes());
+        Self(bytes)
+    }
 }
 
 impl FromStr for Digest {

@@ -6,12 +6,12 @@ use crate::digest::Digest;
 /// Why a call failed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Error {
-    /// An attribute, or the variable that stands in for it, does not do.
+    /// An attribute, or the variable used instead of it, is not acceptable.
     #[error("`{name}`: {reason}")]
     InvalidAttribute {
         /// The attribute, or the variable's name.
         name: String,
-        /// Why it does not do, and what would.
+        /// Why it is not acceptable, and what is.
         reason: String,
     },
     /// No credential was found, or the store refused it.
@@ -41,7 +41,7 @@ pub(crate) enum Error {
 }
 
 impl Error {
-    /// An attribute, or its variable, that does not do.
+    /// An attribute, or its variable, that is not acceptable.
     pub(crate) fn attribute(name: &str, reason: impl Into<String>) -> Self {
         Self::InvalidAttribute {
             name: name.to_owned(),

@@ -33,9 +33,35 @@ impl fmt::Display for Secret {
     }
 }
 
+/// A value without the white space and quotation marks around it, which a
+/// shell, a `.env` file or a form left there. Only for values that cannot begin
+/// or end with such a character themselves.
+pub(crate) fn unquoted(text: &str) -> &str {
+    let is_around = |c: char| {
+        let is_quote = matches!(c, '"' | '\'' | '`' | '\u{201c}' | '\u{201d}');
+        is_quote || c.is_whitespace() || c == '\u{feff}'
+    };
+    text.trim_matches(is_around)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_shell_or_a_form_left_around_a_value_is_taken_off() {
+        for text in [
+            "a=",
+            "\"a=\"",
+            "'a='",
+            " a=\r\n",
+            "\u{feff}\u{201c}a=\u{201d}",
+            "\"'a='\"",
+        ] {
+            assert_eq!(unquoted(text), "a=", "{text:?}");
+        }
+        assert_eq!(unquoted("\" '"), "");
+    }
 
     #[test]
     fn a_secret_shows_in_no_output() {

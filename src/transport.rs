@@ -48,6 +48,10 @@ pub(crate) trait Transport {
     /// Waits.
     async fn sleep(&self, duration: Duration);
 
+    /// What the work comes to, or nothing where it takes longer than this. It is
+    /// given up then.
+    async fn within<R>(&self, limit: Duration, work: impl Future<Output = R>) -> Option<R>;
+
     /// A random number, unpredictable enough for names of our own.
     fn random(&self) -> u64;
 
@@ -71,7 +75,7 @@ pub(crate) struct HostToken {
     pub(crate) expires_at: u64,
 }
 
-/// What the host is told while we work: the contract's events.
+/// What we report to the host while we work: the contract's events.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Event {
     LayerReused(Digest),
@@ -102,7 +106,7 @@ pub(crate) enum Method {
 }
 
 impl Method {
-    /// The method as it stands in a request.
+    /// The method as it is in a request.
     pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Get => "GET",

@@ -82,16 +82,19 @@ impl Command {
 }
 
 const ATTRIBUTES_HELP: &str = "\
-Attributes are written as for docker buildx: `type=NAME,key=value,...`, with
-quotes around a field that holds a comma. `type` picks the plugin, and
-`build-cache plugin inspect FILE.wasm` lists what else it takes, and which
-environment variables it reads. An attribute that is a secret may come from a
-file: `ATTRIBUTE_file=PATH` in place of `ATTRIBUTE=VALUE`. Prefer that, or a
-variable: everybody on the machine can read a command line.";
+Attributes are written as for docker buildx: `type=NAME,key=value,...`, each of
+them once, with quotes around a field that holds a comma. `type` picks the
+plugin, and `build-cache plugin inspect FILE.wasm` lists what else it accepts,
+and which environment variables it reads. A secret attribute may come from a
+file: `ATTRIBUTE_file=PATH` instead of `ATTRIBUTE=VALUE`. Prefer that, or a
+variable: everybody on the machine can read a command line.
+
+A name that comes from outside, such as a branch's, belongs in `--name`: in the
+attributes, a comma in it would begin another attribute, and a `;` another name.";
 
 const PLACES_HELP: &str = "\
 A plugin is the first TYPE.wasm in the folder of `--plugin-dir`, in that of
-$BUILD_CACHE_PLUGIN_DIR, in `plugins` beside this program, or in
+$BUILD_CACHE_PLUGIN_DIR, in `plugins` next to this program, or in
 `build-cache/plugins` in the user's data folder ($XDG_DATA_HOME).
 
 Proxies are those of $HTTP_PROXY, $HTTPS_PROXY and $NO_PROXY, and certificate
@@ -104,6 +107,10 @@ pub struct PushArgs {
     /// The store, and the cache in it
     #[arg(long, value_name = "ATTRIBUTES")]
     pub to: String,
+    /// A name of the cache, exactly as it is, such as a branch's; repeat it for
+    /// several. Replaces the attribute `name`
+    #[arg(long, value_name = "NAME")]
+    pub name: Vec<String>,
     /// Which cache in the directory [default: latest, or the only one]
     #[arg(long)]
     pub tag: Option<String>,
@@ -127,6 +134,10 @@ pub struct PullArgs {
     /// The store, and the cache in it
     #[arg(long, value_name = "ATTRIBUTES")]
     pub from: String,
+    /// A name of the cache, exactly as it is, such as a branch's; repeat it for
+    /// several. Replaces the attribute `name`
+    #[arg(long, value_name = "NAME")]
+    pub name: Vec<String>,
     /// The tag that the first cache gets in the directory
     #[arg(long, value_parser = NonEmptyStringValueParser::new(), default_value = build_cache_host::oci_layout::DEFAULT_TAG)]
     pub tag: String,
@@ -134,7 +145,7 @@ pub struct PullArgs {
     /// than leave that part out
     #[arg(long)]
     pub strict: bool,
-    /// The cache directory; made where it is missing
+    /// The cache directory, which is created if it is missing
     pub dir: PathBuf,
     #[command(flatten)]
     pub plugin: PluginArgs,
@@ -143,15 +154,15 @@ pub struct PullArgs {
 }
 
 const PULL_ATTRIBUTES: &str = "
-Of several names, each cache also gets a tag of its own name. A name that the
-store does not have is an empty cache: the directory is made, its tags stay as
-they are, and the exit code is 0. With `ignore-error=true` a pull that fails is
-a warning, and the exit code is 0.
+If there are several names, each cache is also tagged with its own name. A name
+that the store does not have is an empty cache: the directory is created, its
+tags stay as they are, and the exit code is 0. With `ignore-error=true` a pull
+that fails is a warning, and the exit code is 0.
 
-Every layer is held against its digest before it gets its name. One that is not
-what it should be is fetched once more; if it is wrong again, or gone from the
-store, the results that need it are left out with a warning, and a build makes
-them again. With --strict that is an error, and the tags stay as they are.";
+Every layer is checked against its digest before it gets its name. One that does
+not match is fetched once more. If it is wrong again, or gone from the store, the
+results that need it are left out with a warning, and a build makes them again.
+With --strict that is an error, and the tags stay as they are.";
 
 /// `build-cache check`: one of the two says where.
 #[derive(Debug, clap::Args)]
@@ -164,6 +175,10 @@ pub struct CheckArgs {
     /// The same, to pull from
     #[arg(long, value_name = "ATTRIBUTES")]
     pub from: Option<String>,
+    /// A name of the cache, exactly as it is, such as a branch's; repeat it for
+    /// several. Replaces the attribute `name`
+    #[arg(long, value_name = "NAME")]
+    pub name: Vec<String>,
     #[command(flatten)]
     pub plugin: PluginArgs,
     #[command(flatten)]
@@ -171,9 +186,9 @@ pub struct CheckArgs {
 }
 
 const CHECK_ATTRIBUTES: &str = "
-Reading, writing, listing and deleting are tried on a probe of its own, which
-is taken away again; nothing else is touched, and nothing is made. The exit code
-is 0 if the credential does: with `--to` for a push, which reads and writes, and
+Reading, writing, listing and deleting are tried on a probe, which is removed
+afterwards. Nothing else is touched, and nothing is created. The exit code is 0 if
+the credential is sufficient: with `--to` for a push, which reads and writes, and
 with `--from` for a pull, which reads.";
 
 /// `build-cache login`: another way to say it.
@@ -185,11 +200,13 @@ pub enum LoginCommand {
 
 #[derive(Debug, Subcommand)]
 pub enum PluginCommand {
-    /// Show what a plugin is, what it takes and what it may reach
+    /// Show what a plugin is, what it accepts and what it may reach
     Inspect {
         /// The plugin
         #[arg(value_name = "FILE.wasm")]
         file: PathBuf,
+        #[command(flatten)]
+        grants: GrantArgs,
     },
     /// List the plugins that are found, and where they are looked for
     List(FolderArgs),
@@ -199,11 +216,24 @@ pub enum PluginCommand {
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Plugin")]
 pub struct PluginArgs {
-    /// Take this plugin, instead of looking for TYPE.wasm
+    /// Use this plugin, instead of looking for TYPE.wasm
     #[arg(long, value_name = "FILE.wasm")]
     pub plugin: Option<PathBuf>,
     #[command(flatten)]
     pub folders: FolderArgs,
+    #[command(flatten)]
+    pub grants: GrantArgs,
+}
+
+/// What the plugin gets beyond what plugins of its type get.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Plugin")]
+pub struct GrantArgs {
+    /// Let the plugin have this as well, which its description asks for: an
+    /// environment variable, a file, a server or `scope:SCOPE`, as `plugin
+    /// inspect` shows it. May be repeated
+    #[arg(long, value_name = "NAME")]
+    pub grant: Vec<String>,
 }
 
 /// Where plugins are looked for.

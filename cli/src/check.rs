@@ -2,15 +2,15 @@
 
 use std::sync::Arc;
 
-use anyhow::{Context, Result};
-use build_cache_host::{Access, CacheSpec};
+use anyhow::Result;
+use build_cache_host::Access;
 use serde::Serialize;
 
 use crate::args::CheckArgs;
 use crate::console::Console;
 use crate::failure::{Answered, Misuse};
 use crate::progress::Progress;
-use crate::session;
+use crate::{session, spec};
 
 /// What a credential is meant to do.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -20,8 +20,8 @@ enum Purpose {
 }
 
 impl Purpose {
-    /// What it takes. Listing and deleting are for looking after a store, and
-    /// a credential may well do without.
+    /// What it needs. Listing and deleting are for looking after a store, and a
+    /// credential need not allow them.
     fn needs(self) -> &'static [&'static str] {
         match self {
             Self::Pull => &["read"],
@@ -41,11 +41,11 @@ struct Checked {
     credential: String,
     store: String,
     attempts: Vec<Tried>,
-    /// Whether it does for a pull.
+    /// Whether it is sufficient for a pull.
     pull: bool,
-    /// Whether it does for a push.
+    /// Whether it is sufficient for a push.
     push: bool,
-    /// Whether it does for what was asked about.
+    /// Whether it is sufficient for what was asked about.
     sufficient: bool,
 }
 
@@ -58,18 +58,18 @@ struct Tried {
     error: Option<String>,
 }
 
-/// Checks and reports. Fails where the credential does not do.
+/// Checks and reports. Fails if the credential is not sufficient.
 pub async fn run(args: &CheckArgs, console: &Console) -> Result<()> {
     let (attributes, option, purpose) = match (&args.to, &args.from) {
         (Some(to), _) => (to, "--to", Purpose::Push),
         (None, Some(from)) => (from, "--from", Purpose::Pull),
         (None, None) => return Err(Misuse("give --to or --from".to_owned()).into()),
     };
-    let spec: CacheSpec = attributes.parse().context(option)?;
+    let spec = spec::read(option, attributes, &args.name)?;
     let plugin = session::load(&spec, &args.plugin, &args.network).await?;
     let progress = Progress::new(console, "checking", "checked");
     let on_event = Arc::new(move |event| progress.on_event(&event));
-    let cache = session::open(&plugin, &spec, None, on_event).await?;
+    let cache = session::open(&plugin, &spec, None, on_event, console).await?;
     let checked = Checked::new(spec.r#type, &cache.check().await?, purpose);
     if checked.sufficient {
         console.summary(&checked.text(console.is_verbose()), &checked)
@@ -110,23 +110,23 @@ impl Checked {
                 None => lines.push(format!("  ✓ {what:<7} works")),
                 Some(_) if !with_details && !Purpose::Push.needs().contains(&what.as_str()) => {
                     lines.push(format!(
-                        "  ✗ {what:<7} fails, and is not needed (-v tells why)"
+                        "  ✗ {what:<7} fails, but is not needed (-v shows why)"
                     ));
                 }
                 Some(error) => {
                     lines.push(format!("  ✗ {what:<7} fails"));
-                    lines.push(format!("    {error}"));
+                    lines.push(format!("    {}", error.replace('\n', "\n    ")));
                 }
             }
         }
         let reads = self.attempts.iter().any(|tried| tried.what == "read");
         let verdict = match (self.pull, self.push) {
-            (true, true) => "This does for push and pull.",
-            (true, false) => "This does for pull. It does not for push, which needs write too.",
+            (true, true) => "Sufficient for push and pull.",
+            (true, false) => "Sufficient for pull, but not for push, which needs write too.",
             (false, _) if reads => {
-                "This does not do: pull needs read, and push needs read and write."
+                "Not sufficient: pull needs read, and push needs read and write."
             }
-            (false, _) => "It is not known whether this does.",
+            (false, _) => "It is unknown whether this is sufficient.",
         };
         lines.push(verdict.to_owned());
         lines.join("\n")
@@ -181,7 +181,7 @@ mod tests {
             "credential: a key",
             "✓ read    works",
             "✗ write   fails\n    not allowed: no role",
-            "This does for pull. It does not for push",
+            "Sufficient for pull, but not for push",
         ] {
             assert!(text.contains(part), "{text}");
         }

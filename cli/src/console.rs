@@ -1,6 +1,8 @@
 //! The one place that writes to the terminal. What is asked for goes to
 //! standard output, everything else to standard error, so that `--json` can be
-//! piped. Colours only where a terminal takes them (`NO_COLOR` included).
+//! piped. Colours only where a terminal takes them (`NO_COLOR` included). No text
+//! passes without being cleaned: of secrets, and of what a name or a path may
+//! hold that a terminal or a CI system would obey.
 
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -8,12 +10,13 @@ use std::time::{Duration, Instant};
 
 use anstyle::{AnsiColor, Style};
 use anyhow::{Context, Result};
-use indicatif::MultiProgress;
+use build_cache_host::Scrubber;
+use indicatif::{MultiProgress, ProgressDrawTarget};
 use serde::Serialize;
 use serde_json::json;
 
 use crate::args::OutputArgs;
-use crate::failure;
+use crate::{failure, json};
 
 const ERROR: Style = AnsiColor::Red.on_default().bold();
 const WARNING: Style = AnsiColor::Yellow.on_default().bold();
@@ -33,11 +36,13 @@ struct Inner {
     /// The bars, which lines must not tear.
     bars: MultiProgress,
     warnings: Mutex<Vec<String>>,
+    scrubber: Scrubber,
 }
 
 impl Console {
-    /// Shows as much as these arguments ask for.
-    pub fn new(output: &OutputArgs) -> Self {
+    /// Shows as much as these arguments ask for, and none of the secrets that
+    /// the scrubber knows.
+    pub fn new(output: &OutputArgs, scrubber: Scrubber) -> Self {
         Self(Arc::new(Inner {
             quiet: output.quiet,
             verbose: output.verbose,
@@ -45,7 +50,24 @@ impl Console {
             started: Instant::now(),
             bars: MultiProgress::new(),
             warnings: Mutex::default(),
+            scrubber,
         }))
+    }
+
+    /// Never shows this from now on.
+    pub fn hide(&self, secret: &str) {
+        self.0.scrubber.learn(secret);
+    }
+
+    /// The name of a cache or a tag, as it may be a part of a line.
+    pub fn name(&self, name: &str) -> String {
+        self.0.scrubber.name(name)
+    }
+
+    /// Several of them.
+    pub fn names(&self, names: &[String]) -> String {
+        let names: Vec<_> = names.iter().map(|name| self.name(name)).collect();
+        names.join(", ")
     }
 
     /// Whether nothing but warnings and errors is to be shown.
@@ -83,6 +105,7 @@ impl Console {
 
     /// Something that the user should know and that stops nothing.
     pub fn warn(&self, text: &str) {
+        let text = self.0.scrubber.clean_page(text);
         self.line(&format!("{WARNING}warning:{WARNING:#} {text}"));
         let mut warnings = self
             .0
@@ -90,14 +113,14 @@ impl Console {
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
         if warnings.len() < MAX_WARNINGS {
-            warnings.push(text.to_owned());
+            warnings.push(text);
         }
     }
 
     /// A line of progress.
     pub fn note(&self, text: &str) {
         if !self.0.quiet {
-            self.line(text);
+            self.line(&self.0.scrubber.clean_page(text));
         }
     }
 
@@ -105,16 +128,18 @@ impl Console {
     pub fn detail(&self, text: &str) {
         if self.0.verbose {
             let seconds = self.elapsed().as_secs_f64();
+            let text = self.0.scrubber.clean_page(text);
             self.line(&format!("{FAINT}{seconds:8.3}{FAINT:#}  {text}"));
         }
     }
 
     /// What was asked for, as lines for people or as one JSON object.
     pub fn answer(&self, text: &str, object: &impl Serialize) -> Result<()> {
+        self.end_bars();
         if self.0.json {
             self.object(object)
         } else {
-            print(text)
+            print(&self.0.scrubber.clean_page(text))
         }
     }
 
@@ -122,6 +147,7 @@ impl Console {
     /// where only warnings and errors are to be shown.
     pub fn summary(&self, text: &str, object: &impl Serialize) -> Result<()> {
         if self.0.quiet && !self.0.json {
+            self.end_bars();
             Ok(())
         } else {
             self.answer(text, object)
@@ -130,6 +156,7 @@ impl Console {
 
     /// A failure that `ignore-error` makes a warning.
     pub fn ignored(&self, what: &str, error: &anyhow::Error) -> Result<()> {
+        self.end_bars();
         let message = failure::message(error);
         self.warn(&format!(
             "{what}, which ignore-error=true allows: {message}"
@@ -143,7 +170,8 @@ impl Console {
 
     /// The failure that ends the program.
     pub fn failed(&self, error: &anyhow::Error) {
-        let message = failure::message(error);
+        self.end_bars();
+        let message = self.0.scrubber.clean_page(&failure::message(error));
         self.line(&format!("{ERROR}error:{ERROR:#} {message}"));
         if self.0.json {
             let code = failure::exit_code(error);
@@ -169,7 +197,18 @@ impl Console {
             summary,
             warnings: &warnings,
         };
-        print(&serde_json::to_string(&object).context("cannot write the summary")?)
+        let redact = |text: &str| self.0.scrubber.redact_all(text);
+        let json = serde_json::to_string(&object);
+        let json = json.and_then(|json| json::harmless(&json, redact));
+        print(&json.context("cannot write the summary")?)
+    }
+
+    /// Takes every bar away, also those of work that was given up. What comes
+    /// next is the command's last word.
+    fn end_bars(&self) {
+        // Where that fails, nobody sees the terminal.
+        let _ = self.0.bars.clear();
+        self.0.bars.set_draw_target(ProgressDrawTarget::hidden());
     }
 
     /// A line on standard error. Nobody can be told where that fails.
@@ -195,7 +234,7 @@ pub fn seconds(seconds: f64) -> String {
     }
 }
 
-/// A line on standard output. A reader that has seen enough is no failure.
+/// A line on standard output. It is not a failure if the reader has seen enough.
 fn print(text: &str) -> Result<()> {
     match writeln!(anstream::stdout(), "{text}") {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {

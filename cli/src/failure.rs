@@ -13,6 +13,11 @@ const MISUSED: u8 = 2;
 #[derive(Debug)]
 pub struct Misuse(pub String);
 
+/// A name that cannot be used, which may come from outside, such as from a
+/// branch: misuse, but one that `ignore-error=true` covers.
+#[derive(Debug)]
+pub struct MisusedName(pub String);
+
 /// What was asked for has been shown, and it is bad news: there is no more to
 /// say than the exit code.
 #[derive(Debug)]
@@ -30,9 +35,13 @@ pub enum Interrupted {
     /// By the signal TERM, as a CI runner sends it.
     #[cfg_attr(not(unix), allow(dead_code))]
     Terminated,
+    /// By the signal HUP, as its terminal was closed.
+    #[cfg_attr(not(unix), allow(dead_code))]
+    HungUp,
 }
 
 impl std::error::Error for Misuse {}
+impl std::error::Error for MisusedName {}
 impl std::error::Error for Answered {}
 impl std::error::Error for Exit {}
 impl std::error::Error for Interrupted {}
@@ -43,9 +52,15 @@ impl std::fmt::Display for Misuse {
     }
 }
 
+impl std::fmt::Display for MisusedName {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
 impl std::fmt::Display for Answered {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("the answer is no")
+        f.write_str("the answer is negative")
     }
 }
 
@@ -57,7 +72,7 @@ impl std::fmt::Display for Exit {
 
 impl std::fmt::Display for Interrupted {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("stopped before the end; run the command again to go on from here")
+        f.write_str("stopped before the end; run the command again to continue from here")
     }
 }
 
@@ -68,12 +83,14 @@ pub fn exit_code(error: &anyhow::Error) -> u8 {
         return match by {
             Interrupted::CtrlC => 130,
             Interrupted::Terminated => 143,
+            Interrupted::HungUp => 129,
         };
     }
     if let Some(Exit(code)) = error.downcast_ref() {
         return *code;
     }
     let misused = error.downcast_ref::<Misuse>().is_some()
+        || error.downcast_ref::<MisusedName>().is_some()
         || error.downcast_ref::<SpecError>().is_some()
         || matches!(
             error.downcast_ref::<Error>(),
@@ -82,8 +99,8 @@ pub fn exit_code(error: &anyhow::Error) -> u8 {
     if misused { MISUSED } else { FAILED }
 }
 
-/// The failure and its causes on one line, each said once: some errors already
-/// name their cause.
+/// The failure and its causes, each said once: some errors already name their
+/// cause.
 pub fn message(error: &anyhow::Error) -> String {
     let mut message = String::new();
     for cause in error.chain() {
@@ -94,8 +111,14 @@ pub fn message(error: &anyhow::Error) -> String {
             message = format!("{message}: {text}");
         }
     }
+    if message.contains(TOO_MANY_OPEN_FILES) {
+        message += "; raise the limit on open files (`ulimit -n`): 256 are enough";
+    }
     message
 }
+
+/// How Rust shows the system's EMFILE, wherever in a message it is.
+const TOO_MANY_OPEN_FILES: &str = "(os error 24)";
 
 #[cfg(test)]
 mod tests {
@@ -112,9 +135,24 @@ mod tests {
         assert_eq!(exit_code(&attribute().into()), 2);
         assert_eq!(exit_code(&anyhow!(attribute()).context("cannot open")), 2);
         assert_eq!(exit_code(&Misuse("no".into()).into()), 2);
+        assert_eq!(exit_code(&MisusedName("no".into()).into()), 2);
         assert_eq!(exit_code(&SpecError::NoType.into()), 2);
         assert_eq!(exit_code(&Error::Unavailable("down".into()).into()), 1);
         assert_eq!(exit_code(&Interrupted::CtrlC.into()), 130);
+    }
+
+    #[test]
+    fn what_to_do_is_said_where_open_files_ran_out() {
+        let io = std::io::Error::from_raw_os_error(24);
+        let message = message(&anyhow!(io).context("cannot start"));
+        assert!(
+            message.starts_with("cannot start: Too many open files"),
+            "{message}"
+        );
+        assert!(
+            message.ends_with("(`ulimit -n`): 256 are enough"),
+            "{message}"
+        );
     }
 
     #[test]

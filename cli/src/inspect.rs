@@ -3,10 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
-use build_cache_host::{Attribute, Contract, Description, Digest, Plugin, Variable};
+use build_cache_host::{Attribute, Contract, Description, Digest, Plugin, Variable, Wishes};
 use serde::Serialize;
 
-use crate::args::FolderArgs;
+use crate::args::{FolderArgs, GrantArgs};
 use crate::console::Console;
 use crate::{failure, search, session, tools};
 
@@ -28,6 +28,10 @@ struct Inspected<'a> {
     lacks: &'a [&'a str],
     imports: &'a [String],
     exports: &'a [String],
+    /// What of that it gets.
+    granted: &'a Wishes,
+    /// What it merely asks for, and gets by `--grant`.
+    not_granted: &'a Wishes,
 }
 
 /// What is in the plugin folders.
@@ -37,7 +41,7 @@ struct Listed {
     plugins: Vec<ListedPlugin>,
 }
 
-/// A plugin, or a file that is none.
+/// A plugin, or a file that is not one.
 #[derive(Serialize)]
 struct ListedPlugin {
     file: PathBuf,
@@ -53,8 +57,10 @@ enum Is {
 }
 
 /// `plugin inspect`
-pub async fn inspect(file: &Path, console: &Console) -> Result<()> {
+pub async fn inspect(file: &Path, grants: &GrantArgs, console: &Console) -> Result<()> {
     let plugin = session::host(None)?.load(file).await?;
+    let policy = session::policy(plugin.description(), grants)?;
+    let (granted, not_granted) = policy.judge(plugin.description());
     let inspected = Inspected {
         file,
         description: plugin.description(),
@@ -64,8 +70,11 @@ pub async fn inspect(file: &Path, console: &Console) -> Result<()> {
         lacks: plugin.contract().lacks(),
         imports: plugin.imports(),
         exports: plugin.exports(),
+        granted: &granted,
+        not_granted: &not_granted,
     };
-    console.answer(&text(file, &plugin), &inspected)
+    let text = text(file, &plugin, &granted, &not_granted);
+    console.answer(&text, &inspected)
 }
 
 /// `plugin list`
@@ -114,16 +123,14 @@ impl Listed {
     }
 }
 
-fn text(file: &Path, plugin: &Plugin) -> String {
-    let description = plugin.description();
+fn text(file: &Path, plugin: &Plugin, granted: &Wishes, not_granted: &Wishes) -> String {
     let Description {
         r#type,
         version,
         attributes,
         environment,
-        authorities,
-        files,
-    } = description;
+        ..
+    } = plugin.description();
     let mut lines = vec![
         format!("{type} {version}  {}", file.display()),
         format!("{} bytes, {}", plugin.size(), plugin.digest()),
@@ -140,25 +147,44 @@ fn text(file: &Path, plugin: &Plugin) -> String {
         .iter()
         .map(|attribute| (&attribute.name, about(attribute)));
     section("Attributes", table(rows.collect()));
-    let rows = environment
-        .iter()
-        .map(|variable| (&variable.name, about_variable(variable)));
-    section("Environment variables", table(rows.collect()));
-    let always = authorities.iter().cloned();
-    let named = "what the attributes and the variables name".to_owned();
+    let variables = |wishes: &Wishes| {
+        let asked = environment
+            .iter()
+            .filter(|variable| wishes.environment.contains(&variable.name));
+        let rows = asked.map(|variable| (&variable.name, about_variable(variable)));
+        table(rows.collect())
+    };
+    section("Environment variables that it sees", variables(granted));
+    let always = granted.authorities.iter().map(|text| short(text));
+    let named = "what the attributes and these variables name".to_owned();
     section("May reach", always.chain([named]).collect());
-    let always = files.iter().cloned();
+    let always = granted.files.iter().cloned();
     let named = environment
         .iter()
-        .filter(|variable| variable.file)
+        .filter(|variable| variable.file && granted.environment.contains(&variable.name))
         .map(|variable| format!("what ${} names", variable.name));
     section("May read these files", always.chain(named).collect());
     let mut imports = plugin.imports().iter();
     let tokens = match imports.any(|import| import.starts_with(IDENTITY)) {
-        true => tools::in_words(),
+        true => granted
+            .scopes
+            .iter()
+            .map(|scope| {
+                let tools = tools::in_words();
+                format!("{scope} of {tools}, if you are signed in there")
+            })
+            .collect(),
         false => Vec::new(),
     };
     section("May ask for these tokens", tokens);
+    if !not_granted.is_empty() {
+        let others = not_granted.authorities.iter().chain(&not_granted.files);
+        let scopes = not_granted.scopes.iter().map(|s| format!("scope:{s}"));
+        let all = variables(not_granted).into_iter();
+        let all = all.chain(others.cloned()).chain(scopes).collect();
+        let title = "Asks for these too, and gets each by `--grant NAME` alone";
+        section(title, all);
+    }
     section("Imports", plugin.imports().to_vec());
     section("Exports", plugin.exports().to_vec());
     lines.join("\n")
@@ -174,6 +200,21 @@ fn contract(contract: Contract) -> String {
             lacks.join(", ")
         ),
     }
+}
+
+/// What may be reached, where of the sources that fill a label the first stands
+/// for all.
+fn short(authority: &str) -> String {
+    let mut short = String::new();
+    for (at, part) in authority.split('{').enumerate() {
+        let (label, rest) = part.split_once('}').unwrap_or(("", part));
+        if at > 0 {
+            let first = label.split('|').next().unwrap_or_default();
+            short.push_str(&format!("{{{first}}}"));
+        }
+        short.push_str(rest);
+    }
+    short
 }
 
 /// What an attribute is for, and how it may be given.
@@ -208,4 +249,20 @@ fn table(rows: Vec<(&String, String)>) -> Vec<String> {
     rows.into_iter()
         .map(|(name, about)| format!("{name:width$}  {about}"))
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_the_sources_of_a_label_the_first_is_shown() {
+        for (authority, shown) in [
+            ("a.example:80", "a.example:80"),
+            ("{a|B|c/D}.x.{e/F|g}", "{a}.x.{e/F}"),
+            ("127.0.0.1:1 if a/B=c", "127.0.0.1:1 if a/B=c"),
+        ] {
+            assert_eq!(short(authority), shown);
+        }
+    }
 }

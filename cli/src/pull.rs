@@ -1,14 +1,11 @@
 //! `build-cache pull`: from a store to a directory.
 
 use std::collections::{HashMap, HashSet};
-use std::fmt;
 use std::sync::Arc;
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Result, anyhow};
 use build_cache_host::oci_layout::{Check, LayoutWriter};
-use build_cache_host::{
-    CacheSpec, Description, Digest, Error, Fetch, FetchOptions, Imported, Layer, Manifest,
-};
+use build_cache_host::{CacheSpec, Description, Digest, Error, Fetch, Imported, Layer, Manifest};
 use futures::stream::{self, StreamExt, TryStreamExt};
 use indicatif::DecimalBytes;
 use serde::Serialize;
@@ -16,8 +13,12 @@ use serde::Serialize;
 use crate::args::PullArgs;
 use crate::console::{Console, number, seconds};
 use crate::progress::Progress;
-use crate::session;
+use crate::start;
 use crate::tally::blobs;
+use crate::{session, spec};
+
+/// What a failure comes to.
+const FAILED: &str = "the cache was not pulled";
 
 /// Why a part that is missing fails the pull.
 const STRICT: &str = "the cache is not whole, and --strict asks for all of it";
@@ -39,7 +40,7 @@ struct Pulled {
     seconds: f64,
 }
 
-/// One cache, as it stands in the directory.
+/// One cache, as it is in the directory.
 #[derive(Serialize)]
 struct PulledCache {
     name: String,
@@ -59,10 +60,13 @@ struct Found {
 /// Pulls, reports, and turns a failure into a warning where the user asked
 /// for that.
 pub async fn run(args: &PullArgs, console: &Console) -> Result<()> {
-    let spec: CacheSpec = args.from.parse().context("--from")?;
+    let spec = match spec::read("--from", &args.from, &args.name) {
+        Err(error) if spec::ignores(&args.from, &error) => return console.ignored(FAILED, &error),
+        spec => spec?,
+    };
     match pull(args, &spec, console).await {
-        Ok(pulled) => console.summary(&pulled.to_string(), &pulled),
-        Err(error) if spec.ignore_error => console.ignored("the cache was not pulled", &error),
+        Ok(pulled) => console.summary(&pulled.text(console), &pulled),
+        Err(error) if spec.ignore_error => console.ignored(FAILED, &error),
         Err(error) => Err(error),
     }
 }
@@ -74,9 +78,9 @@ async fn pull(args: &PullArgs, spec: &CacheSpec, console: &Console) -> Result<Pu
         let progress = Arc::clone(&progress);
         Arc::new(move |event| progress.on_event(&event))
     };
-    let cache = session::open(&plugin, spec, None, on_event).await?;
+    let cache = session::open(&plugin, spec, None, on_event, console).await?;
     let imported = cache.import().await?;
-    say_what_is_not_there(spec, plugin.description(), &imported, console);
+    say_what_is_not_there(spec, plugin.plugin.description(), &imported, console);
     let mut lost = HashSet::new();
     let found = usable(imported, args.strict, &mut lost, console)?;
 
@@ -87,11 +91,11 @@ async fn pull(args: &PullArgs, spec: &CacheSpec, console: &Console) -> Result<Pu
         let total = DecimalBytes(wanted.iter().map(|layer| layer.size).sum());
         let (dir, layers) = (args.dir.display(), number(wanted.len(), "layer"));
         console.note(&format!(
-            "pulling into {dir}: {layers} to fetch, {total}; {there} there before"
+            "pulling into {dir}: {layers} to fetch, {total}; {there} already there"
         ));
     }
     progress.expect(wanted.iter().map(|layer| (layer.blob.clone(), layer.size)));
-    let fetch = Fetch::new(cache.clone(), FetchOptions::default());
+    let fetch = Fetch::new(cache.clone(), start::fetch_options());
     let fetched = fetch_all(&fetch, &writer, wanted, &progress, console).await;
     progress.end();
     let (fetched, mut not_fetched) = fetched?;
@@ -113,7 +117,7 @@ async fn pull(args: &PullArgs, spec: &CacheSpec, console: &Console) -> Result<Pu
         if tags.is_empty() {
             console.warn(&format!(
                 "the cache `{}` has no tag of its own, as the tag is that of the first cache",
-                found.name
+                console.name(&found.name)
             ));
             continue;
         }
@@ -145,34 +149,24 @@ async fn pull(args: &PullArgs, spec: &CacheSpec, console: &Console) -> Result<Pu
     })
 }
 
-/// Says which of the names that were asked for the store does not have. A
-/// backend whose caches have names takes them as BuildKit does: in the
-/// attribute `name`, separated by `;`.
+/// Says which of the names that were asked for the store does not have.
 fn say_what_is_not_there(
     spec: &CacheSpec,
     description: &Description,
     imported: &[Imported],
     console: &Console,
 ) {
-    let given = spec.attributes.iter().find(|(name, _)| name == "name");
-    let default = description
-        .attributes
-        .iter()
-        .find(|attribute| attribute.name == "name");
-    let names = match given {
-        Some((_, names)) => Some(names.as_str()),
-        None => default.and_then(|attribute| attribute.default.as_deref()),
-    };
-    let Some(names) = names else {
+    let Some(names) = spec::names(spec, description) else {
         if imported.is_empty() {
-            console.note("the store has no such cache: it is taken for an empty one");
+            console.note("the store has no such cache; it is treated as empty");
         }
         return;
     };
-    for name in names.split(';').filter(|name| !name.is_empty()) {
+    for name in names {
         if !imported.iter().any(|imported| imported.name == name) {
             console.note(&format!(
-                "the store has no cache `{name}`: it is taken for an empty one"
+                "the store has no cache `{}`; it is treated as empty",
+                console.name(&name)
             ));
         }
     }
@@ -190,17 +184,18 @@ fn usable(
     let mut unusable = Vec::new();
     for Imported { name, outcome } in imported {
         let usable = outcome.map_err(anyhow::Error::from).and_then(|loaded| {
-            loaded.manifest.validate_for_buildkit()?;
             if let Some(blob) = loaded.missing.first().filter(|_| strict) {
                 return Err(anyhow!(Error::LayerLost(blob.clone())).context(STRICT));
             }
             lost.extend(loaded.missing.iter().cloned());
-            without(loaded.manifest, &name, &loaded.missing, console)
+            let whole = without(loaded.manifest, &name, &loaded.missing, console)?;
+            whole.map_or(Ok(None), |whole| fit(whole, &name, strict, console))
         });
         match usable {
             Ok(Some(manifest)) => found.push(Found { name, manifest }),
             Ok(None) => {}
             Err(error) => {
+                let name = console.name(&name);
                 unusable.push(error.context(format!("the cache `{name}` cannot be used")))
             }
         }
@@ -229,8 +224,9 @@ fn without(
     let pruned = manifest.without_layers(missing)?;
     if !pruned.layers.is_empty() {
         console.warn(&format!(
-            "the store has lost layers of `{name}`: {} of {} and {} are left out, and a build will \
+            "the store has lost layers of `{}`: {} of {} and {} are left out, and a build will \
              make them again",
+            console.name(name),
             pruned.layers.len(),
             number(manifest.layers.len(), "layer"),
             number(pruned.records, "result"),
@@ -238,6 +234,39 @@ fn without(
     }
     let is_left = !had_layers || !pruned.manifest.layers.is_empty();
     Ok(is_left.then_some(pruned.manifest))
+}
+
+/// The cache without the layers with which BuildKit would fail a build. None
+/// where nothing is left of it.
+fn fit(
+    manifest: Manifest,
+    name: &str,
+    strict: bool,
+    console: &Console,
+) -> Result<Option<Manifest>> {
+    let unfit: Vec<_> = manifest.unfit_for_buildkit().take(10).collect();
+    if unfit.is_empty() {
+        manifest.validate()?;
+        return Ok(Some(manifest));
+    }
+    for (_, error) in unfit {
+        if strict {
+            return Err(anyhow!(error).context(STRICT));
+        }
+        console.warn(&format!(
+            "the cache `{}`: {error}: it is left out",
+            console.name(name)
+        ));
+    }
+    let pruned = manifest.without_unfit_layers()?;
+    console.warn(&format!(
+        "{} of {} and {} of `{}` are left out, and a build will make them again",
+        pruned.layers.len(),
+        number(manifest.layers.len(), "layer"),
+        number(pruned.records, "result"),
+        console.name(name),
+    ));
+    Ok((!pruned.manifest.layers.is_empty()).then_some(pruned.manifest))
 }
 
 /// The layers that the directory lacks, each once, the largest first: a large
@@ -262,7 +291,7 @@ fn distinct(found: &[Found]) -> usize {
 }
 
 /// Fetches the layers. Returns those that are there now, and why others are
-/// not: what the store has lost or spoiled is no failure. What arrives damaged
+/// not: what the store has lost or spoiled is not a failure. What arrives damaged
 /// is fetched a second time, as the damage may have come on the way.
 async fn fetch_all(
     fetch: &Fetch,
@@ -327,30 +356,28 @@ fn tags(first_tag: &str, name: &str, is_first: bool) -> Vec<String> {
     first.into_iter().chain(own).collect()
 }
 
-impl fmt::Display for Pulled {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl Pulled {
+    /// In words.
+    fn text(&self, console: &Console) -> String {
+        let mut text = String::new();
         for cache in &self.caches {
             let (layers, bytes) = (number(cache.layers, "layer"), DecimalBytes(cache.bytes));
-            writeln!(
-                f,
-                "{}: {layers}, {bytes}, tagged {}",
-                cache.name,
-                cache.tags.join(", ")
-            )?;
+            let (name, tags) = (console.name(&cache.name), console.names(&cache.tags));
+            text.push_str(&format!("{name}: {layers}, {bytes}, tagged {tags}\n"));
         }
         let directory = &self.directory;
-        match self.caches.first() {
-            None => write!(f, "nothing was pulled into {directory}")?,
-            Some(_) => write!(
-                f,
-                "pulled into {directory}: fetched {} ({}), {} there before",
+        text.push_str(&match self.caches.first() {
+            None => format!("nothing was pulled into {directory}"),
+            Some(_) => format!(
+                "pulled into {directory}: fetched {} ({}), {} already there",
                 number(self.layers_fetched, "layer"),
                 DecimalBytes(self.bytes_fetched),
                 self.layers_reused,
-            )?,
-        }
+            ),
+        });
         let requests = number(self.requests as usize, "request");
-        write!(f, "; {requests}, {}", seconds(self.seconds))
+        text.push_str(&format!("; {requests}, {}", seconds(self.seconds)));
+        text
     }
 }
 

@@ -31,7 +31,7 @@ pub fn find(r#type: &str, folders: &[PathBuf]) -> Result<PathBuf, Misuse> {
     let is_name = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
     if !r#type.chars().all(is_name) || r#type.starts_with('.') {
         return Err(Misuse(format!(
-            "`type={type}` can be no plugin's: a type has letters, digits, `-`, `_` and `.`"
+            "`type={type}` cannot be that of a plugin: a type has letters, digits, `-`, `_` and `.`"
         )));
     }
     let file = format!("{type}.wasm");
@@ -132,7 +132,7 @@ mod tests {
     fn a_type_leads_out_of_no_folder() {
         for name in ["../a", "a/b", "..", ".a"] {
             let message = find(name, &[]).expect_err("refused").to_string();
-            assert!(message.contains("no plugin's"), "{message}");
+            assert!(message.contains("cannot be that of a plugin"), "{message}");
         }
     }
 }

@@ -6,7 +6,7 @@ use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
-use build_cache_host::Description;
+use build_cache_host::{Description, shown};
 
 use crate::failure::Misuse;
 
@@ -40,10 +40,36 @@ pub fn read_files(
             )));
         }
         let contents = read_secret(Path::new(value))
-            .map_err(|reason| Misuse(format!("attribute `{name}`: {value}: {reason}")))?;
+            .map_err(|reason| Misuse(format!("attribute `{name}`: {} {reason}", file(value))))?;
         read.push((secret.to_owned(), contents));
     }
     Ok(read)
+}
+
+/// The file in words. What looks like a key is not shown: one may have been given
+/// in the place of its file.
+fn file(path: &str) -> String {
+    match shown::looks_like_a_key(path) {
+        true => "the file, whose name is not shown as it looks like a secret,".to_owned(),
+        false => format!("`{path}`"),
+    }
+}
+
+/// The values that the backend calls secret, of attributes and of variables.
+pub fn of(
+    attributes: &[(String, String)],
+    description: &Description,
+) -> impl Iterator<Item = String> {
+    let secret_attributes = attributes.iter().filter(|(name, _)| {
+        let mut known = description.attributes.iter();
+        known.any(|known| known.secret && known.name == *name)
+    });
+    let variables = description.environment.iter();
+    secret_attributes.map(|(_, value)| value.clone()).chain(
+        variables
+            .filter(|variable| variable.secret)
+            .filter_map(|variable| std::env::var(&variable.name).ok()),
+    )
 }
 
 /// The contents without the line's end that editors put there.
@@ -134,6 +160,18 @@ mod tests {
                 .zip(given)
                 .all(|(a, g)| (a.0.as_str(), a.1.as_str()) == g)
         );
+    }
+
+    #[test]
+    fn a_key_in_the_place_of_its_file_is_not_shown() {
+        for key in [
+            "U0VDUkVUU0VDUkVUU0VDUkVUU0VDUkVU",
+            "/U0VDUkVUU0VDUkVUU0VD+kVUU0VDUkVU==",
+        ] {
+            let message = read(&[("key_file", key)]).expect_err("refused").to_string();
+            assert!(!message.contains("U0VD"), "{message}");
+            assert!(message.contains("looks like a secret"), "{message}");
+        }
     }
 
     #[test]

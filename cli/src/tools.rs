@@ -1,12 +1,9 @@
 //! The developer's tools whose sign-in a backend may use: what is known of
-//! each, as data. This is the one place that names tools; a backend asks for a
-//! scope and learns no more than a token.
+//! each, as data. This is the one place that names tools. Which tokens they are
+//! asked for is not decided here: the host asks for those that the plugin's
+//! description names and that plugins of its type are trusted with.
 
 use build_cache_host::{CommandIdentities, CommandIdentity};
-
-/// Azure Storage, in every cloud. A token for anything else, such as the
-/// management of the developer's subscriptions, is no cache's business.
-const STORAGE_SCOPE: &str = "https://storage.azure.com/.default";
 
 /// The variable by which Azure's SDKs choose one of their credentials. A backend
 /// reads it as well; which tool is meant, only we can heed.
@@ -30,17 +27,14 @@ fn chosen(choice: &str) -> CommandIdentities {
     })
 }
 
-/// Whom a backend may have asked for a token, and for what.
-pub fn in_words() -> Vec<String> {
+/// Which tools are asked for a token, in words.
+pub fn in_words() -> String {
     let CommandIdentities(tools) = identities();
-    let words = |tool: CommandIdentity| {
-        let scopes = tool.scopes.join(", ");
-        format!(
-            "of `{}`, if you are signed in there: {scopes}",
-            tool.program
-        )
-    };
-    tools.into_iter().map(words).collect()
+    let names: Vec<_> = tools
+        .iter()
+        .map(|tool| format!("`{}`", tool.program))
+        .collect();
+    names.join(" or ")
 }
 
 /// The Azure CLI. Since version 2.54 `expires_on` is in seconds; before, there
@@ -86,7 +80,6 @@ fn tool(program: &str, args: &[&str], token: &str, expires: &[&str]) -> CommandI
     CommandIdentity {
         program: program.to_owned(),
         args: owned(args),
-        scopes: vec![STORAGE_SCOPE.to_owned()],
         token: token.to_owned(),
         expires: owned(expires),
     }

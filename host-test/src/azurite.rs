@@ -184,7 +184,10 @@ impl AzuriteContainer {
         }
         let url = format!("{url}?{query}{}", self.token);
         let request = self.client.request(method, url);
-        let request = request.header("x-ms-blob-type", "BlockBlob");
+        let request = match query.starts_with("comp=tier") {
+            true => request.header("x-ms-access-tier", "Archive"),
+            false => request.header("x-ms-blob-type", "BlockBlob"),
+        };
         let request = request.body(body.unwrap_or_default());
         let response = request.send().await.map_err(failed(action, key))?;
         match response.status() {
@@ -221,6 +224,16 @@ impl RawStore for AzuriteContainer {
             let gone = self.send("delete", Method::DELETE, key, "", None).await?;
             gone.map(drop)
                 .ok_or_else(|| failed("delete", key)("there is no such blob"))
+        })
+    }
+
+    fn archive<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Outcome> {
+        Box::pin(async move {
+            let moved = self.send("archive", Method::PUT, key, "comp=tier&", None);
+            moved
+                .await?
+                .map(drop)
+                .ok_or_else(|| failed("archive", key)("there is no such blob"))
         })
     }
 

@@ -74,6 +74,7 @@ macro_rules! for_each_case {
             sizes::hundreds_of_layers_come_back
             losses::a_lost_layer_is_named_and_stored_again
             losses::a_layer_of_another_size_is_missing_until_it_is_stored_again
+            losses::a_layer_that_cannot_be_read_is_missing_until_it_is_stored_again
             together::overlapping_exports_from_several_instances_all_succeed
             together::calls_of_every_kind_run_side_by_side_in_one_instance
             together::a_layer_can_be_read_many_times_at_once
@@ -100,6 +101,7 @@ macro_rules! for_each_case {
             names::a_name_is_published_only_over_the_version_that_was_loaded
             names::of_writers_on_one_version_only_one_succeeds
             names::publishing_touches_layers_that_are_old
+            inventory::what_has_an_odd_name_is_listed_and_can_be_removed
             refusals::content_that_fails_fails_the_export
             refusals::content_that_ends_too_soon_fails_the_export
             refusals::an_unknown_attribute_is_refused_by_name
@@ -343,4 +345,9 @@ fn check_same(found: &Manifest, expected: &Manifest) -> Outcome {
         expected.records
     );
     Ok(())
+}
+
+/// Whether these are the digests expected, each once, in any order.
+fn is_same_set(found: &[Digest], expected: &[Digest]) -> bool {
+    found.len() == expected.len() && expected.iter().all(|blob| found.contains(blob))
 }

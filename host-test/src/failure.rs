@@ -54,6 +54,9 @@ pub enum NotRun {
     /// Single layers, and names as arguments.
     #[error("it needs a backend of contract 0.2")]
     OldContract,
+    /// A store in which a blob can be moved to where it cannot be read.
+    #[error("it needs a store with an archive tier, and a backend that knows it")]
+    NoArchive,
 }
 
 /// Fails the check with a text unless a condition holds.

@@ -8,7 +8,7 @@ use build_cache_host::Digest;
 use bytes::Bytes;
 use futures::future::BoxFuture;
 
-use crate::{Failure, Outcome};
+use crate::{Failure, NotRun, Outcome};
 
 /// The blobs of one place in a store, by their keys.
 pub trait RawStore: Send + Sync {
@@ -18,6 +18,8 @@ pub trait RawStore: Send + Sync {
     fn put<'a>(&'a self, key: &'a str, bytes: Bytes) -> BoxFuture<'a, Outcome>;
     /// Removes a blob.
     fn delete<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Outcome>;
+    /// Moves a blob to the archive tier, where it is shown and cannot be read.
+    fn archive<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Outcome>;
     /// Leaves a block waiting under a key, as an upload that broke off does.
     fn leave_block<'a>(
         &'a self,
@@ -32,12 +34,26 @@ pub trait RawStore: Send + Sync {
 pub struct BackDoor {
     store: Arc<dyn RawStore>,
     layer_key: fn(&Digest) -> String,
+    has_archive: bool,
 }
 
 impl BackDoor {
     /// A way in, and the key that the backend gives to a layer.
     pub fn new(store: Arc<dyn RawStore>, layer_key: fn(&Digest) -> String) -> Self {
-        Self { store, layer_key }
+        Self {
+            store,
+            layer_key,
+            has_archive: true,
+        }
+    }
+
+    /// The same for a backend that knows of no archive tier.
+    #[must_use]
+    pub fn without_archive(self) -> Self {
+        Self {
+            has_archive: false,
+            ..self
+        }
     }
 
     /// The store.
@@ -56,6 +72,17 @@ impl BackDoor {
     /// The store refused it.
     pub async fn put_layer(&self, blob: &Digest, bytes: impl Into<Bytes>) -> Outcome {
         self.store.put(&self.layer_key(blob), bytes.into()).await
+    }
+
+    /// Moves a layer to the archive tier.
+    ///
+    /// # Errors
+    /// There is no such tier, or the store does not have the layer.
+    pub async fn archive_layer(&self, blob: &Digest) -> Outcome {
+        if !self.has_archive {
+            return Err(NotRun::NoArchive.into());
+        }
+        self.store.archive(&self.layer_key(blob)).await
     }
 
     /// Removes a layer.
@@ -108,6 +135,13 @@ impl RawStore for OurContainer {
                 Ok(false) => Err(failed("delete", key)("there is no such blob")),
                 Err(error) => Err(failed("delete", key)(error)),
             }
+        })
+    }
+
+    fn archive<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Outcome> {
+        Box::pin(async move {
+            let moved = self.store.set_tier(&self.container, key, "Archive");
+            moved.map_err(failed("archive", key))
         })
     }
 

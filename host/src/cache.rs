@@ -4,18 +4,21 @@
 mod layers;
 mod names;
 
+use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 use futures::stream::{self, BoxStream};
 use futures::{StreamExt, TryStreamExt};
+use tokio::sync::OwnedSemaphorePermit;
 
 use crate::answers::Answers;
 use crate::bindings::build_cache::plugin::types;
 use crate::bindings::exports::build_cache::plugin::inventory;
 use crate::instance::{Instance, Job};
 use crate::listener::{Call, OnEvent};
+use crate::live::Admission;
 use crate::receive::Received;
 use crate::text::Scrubber;
 use crate::{Access, Digest, Error, Event, Manifest};
@@ -37,6 +40,17 @@ pub struct Cache {
     /// Hears of the calls through this handle, in place of the instance's own
     /// listener.
     on_event: Option<OnEvent>,
+    /// Held where the cache was leased from a [`LiveCache`](crate::LiveCache).
+    admission: Option<Admission>,
+}
+
+impl fmt::Debug for Cache {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Cache")
+            .field("plugin", &self.instance.plugin)
+            .field("is_leased", &self.admission.is_some())
+            .finish_non_exhaustive()
+    }
 }
 
 /// What an export did.
@@ -54,10 +68,11 @@ pub struct ExportSummary {
     pub retries: u32,
 }
 
-/// What stands under one name.
+/// The manifest of one name.
 #[derive(Debug)]
 pub struct Imported {
-    /// The name.
+    /// The name, exactly as the backend gave it: for comparing. It may hold any
+    /// character; [`Cache::shown_name`] is for showing.
     pub name: String,
     /// The cache, or why this name cannot be used; other names still can.
     pub outcome: Result<Loaded, Error>,
@@ -75,7 +90,8 @@ pub struct Loaded {
 /// A manifest that the store holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ManifestInfo {
-    /// Its name.
+    /// Its name, exactly as the store has it: for comparing and for removing. It
+    /// may hold any character; [`Cache::shown_name`] is for showing.
     pub name: String,
     /// In bytes, as stored.
     pub size: u64,
@@ -115,6 +131,7 @@ impl Cache {
             instance: Arc::new(instance),
             scrubber,
             on_event: None,
+            admission: None,
         }
     }
 
@@ -131,6 +148,21 @@ impl Cache {
             on_event: Some(on_event),
             ..self.clone()
         }
+    }
+
+    /// The same cache for one call that was admitted: the permit is held by it
+    /// and by every clone and stream that comes of it.
+    pub(crate) fn admitted(&self, permit: OwnedSemaphorePermit) -> Self {
+        Self {
+            admission: Some(Arc::new(permit)),
+            ..self.clone()
+        }
+    }
+
+    /// Whether the instance still runs calls. One that has trapped, has reached
+    /// a limit or was stopped does not, and never will again.
+    pub fn is_alive(&self) -> bool {
+        self.instance.is_alive()
     }
 
     /// Stores every layer that the store lacks, then the manifest under each
@@ -156,7 +188,7 @@ impl Cache {
         Ok(imported
             .into_iter()
             .map(|imported| Imported {
-                name: self.scrubber.clean(&imported.name),
+                name: imported.name,
                 outcome: match imported.outcome {
                     Ok(loaded) => self.answers.loaded(loaded),
                     Err(error) => Err(Error::from_backend(error, &self.scrubber)),
@@ -188,7 +220,13 @@ impl Cache {
     /// there, on a probe that is taken away again.
     pub async fn check(&self) -> Result<Access, Error> {
         let access = self.call(Job::Check).await?;
-        Ok(Access::from_backend(access, &self.scrubber))
+        let mut access = Access::from_backend(access, &self.scrubber);
+        let through = self.instance.traffic.through();
+        for attempt in &mut access.attempts {
+            let outcome = std::mem::replace(&mut attempt.outcome, Ok(()));
+            attempt.outcome = outcome.map_err(|error| error.through(through));
+        }
+        Ok(access)
     }
 
     /// Lists the manifests of every name.
@@ -196,12 +234,11 @@ impl Cache {
         &self,
     ) -> Result<BoxStream<'static, Result<ManifestInfo, Error>>, Error> {
         let (received, call) = self.begin(Job::Manifests).await?;
-        let scrubber = Arc::clone(&self.scrubber);
         Ok(self
             .listing(received, call, |info| info.name.len() + info.version.len())
-            .map(move |item| {
+            .map(|item| {
                 item.map(|info: inventory::ManifestInfo| ManifestInfo {
-                    name: scrubber.clean(&info.name),
+                    name: info.name,
                     size: info.size,
                     modified: info.modified,
                     used: info.used,
@@ -254,6 +291,12 @@ impl Cache {
         self.call(|reply| Job::RemoveBlob(info, reply)).await
     }
 
+    /// A name as it may be shown: in one line, without what would move a
+    /// terminal's cursor, and without the secrets that this cache was given.
+    pub fn shown_name(&self, name: &str) -> String {
+        self.scrubber.name(name)
+    }
+
     /// The most memory that the plugin had so far, in bytes.
     pub fn peak_memory_bytes(&self) -> usize {
         self.instance.peak_memory_bytes.load(Ordering::Relaxed)
@@ -277,6 +320,11 @@ impl Cache {
         self.begin(job).await.map(|(answer, _)| answer)
     }
 
+    /// What a backend reported, with the proxy that was between.
+    fn error(&self, error: types::Error) -> Error {
+        Error::from_backend(error, &self.scrubber).through(self.instance.traffic.through())
+    }
+
     /// Makes a call whose events go on while its stream is read.
     async fn begin<T>(
         &self,
@@ -285,7 +333,7 @@ impl Cache {
         let call = self.instance.number(self.on_event.clone());
         match self.instance.call(&call, job).await? {
             Ok(answer) => Ok((answer, call)),
-            Err(error) => Err(Error::from_backend(error, &self.scrubber)),
+            Err(error) => Err(self.error(error)),
         }
     }
 
@@ -302,21 +350,15 @@ impl Cache {
             async move {
                 let _call = call;
                 let (cache, mut received) = state?;
-                match cache.instance.watch(received.chunks.next()).await {
+                match cache.instance.watch_stream(received.chunks.next()).await {
                     Ok(Some(Ok(chunk))) => return Some((Ok(chunk), Some((cache, received)))),
-                    Ok(Some(Err(error))) => {
-                        let error = Error::from_backend(error, &cache.scrubber);
-                        return Some((Err(error), None));
-                    }
+                    Ok(Some(Err(error))) => return Some((Err(cache.error(error)), None)),
                     Ok(None) => {}
                     Err(stuck) => return Some((Err(stuck), None)),
                 }
-                match cache.instance.watch(received.outcome).await {
+                match cache.instance.watch_stream(received.outcome).await {
                     Ok(Ok(Ok(()))) => None,
-                    Ok(Ok(Err(error))) => {
-                        let error = Error::from_backend(error, &cache.scrubber);
-                        Some((Err(error), None))
-                    }
+                    Ok(Ok(Err(error))) => Some((Err(cache.error(error)), None)),
                     Ok(Err(_)) => Some((Err(cache.instance.failed().await), None)),
                     Err(stuck) => Some((Err(stuck), None)),
                 }

@@ -23,8 +23,9 @@ const MOST_OUTPUT: u64 = 1 << 20;
 /// in seconds: tools renew a token that is about to end before they print it.
 const UNKNOWN_LIFE_SECONDS: u64 = 10 * 60;
 
-/// A command-line tool that somebody may have signed in to. It is run without
-/// a shell, from the user's `PATH`, and ended when nobody waits for it.
+/// A command-line tool that the user may have signed in to. It is run without
+/// a shell, from the user's `PATH`, and ended when nobody waits for it. What it
+/// is asked for is the host's decision: see [`Identity`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CommandIdentity {
     /// The program's name, looked up in the absolute folders of `PATH`.
@@ -32,9 +33,6 @@ pub struct CommandIdentity {
     /// Its arguments, where `{scope}` stands for the scope and `{resource}`
     /// for the scope without `/.default`.
     pub args: Vec<String>,
-    /// The scopes that it is asked for. For any other there is no token: a
-    /// developer may do far more than keep caches.
-    pub scopes: Vec<String>,
     /// The JSON pointer of the token.
     pub token: String,
     /// The JSON pointers of the token's end, the best first: seconds since the
@@ -68,9 +66,6 @@ impl Identity for CommandIdentities {
 impl Identity for CommandIdentity {
     fn token<'a>(&'a self, scope: &'a str) -> BoxFuture<'a, Result<Option<AccessToken>, String>> {
         Box::pin(async move {
-            if !self.scopes.iter().any(|known| known == scope) {
-                return Ok(None);
-            }
             let path = std::env::var_os("PATH").unwrap_or_default();
             match find(&self.program, &path) {
                 Some(program) => self.ask(&program, scope, PATIENCE).await.map(Some),
@@ -221,7 +216,6 @@ mod tests {
             args: ["token", "--for", "{resource}", "--scope={scope}"]
                 .map(str::to_owned)
                 .into(),
-            scopes: vec![SCOPE.into()],
             token: "/accessToken".into(),
             expires: vec!["/expires_on".into(), "/expiresOn".into()],
         }
@@ -279,12 +273,6 @@ mod tests {
         assert!(error.contains("gave no token within"), "{error}");
         tokio::time::sleep(Duration::from_millis(1500)).await;
         assert!(!mark.exists());
-    }
-
-    #[tokio::test]
-    async fn no_tool_is_run_for_a_scope_that_is_not_its_own() {
-        let token = tool().token("https://management.example/.default").await;
-        assert_eq!(token, Ok(None));
     }
 
     #[test]

@@ -5,8 +5,13 @@
 //! counts only if nobody else can have written it (owner and permissions of
 //! the file and its directory, neither of them a link), if it is whole (it
 //! carries a SHA-256 of its name and its code), and if it was made from this
-//! very component by an engine like this one (both stand in its name; wasmtime
+//! very component by an engine like this one (both are in its name; wasmtime
 //! checks the engine again). Anything else is compiled anew.
+//!
+//! What is not used is removed, the least recently used first: every version of
+//! a plugin, and of this program, leaves a file of its own. When a file was last
+//! used is its time of modification, which is set once a day at most. Another
+//! process that loses a file this way has read it already, or compiles again.
 //!
 //! What is checked is what was opened, and what was opened is read: nothing can
 //! be put in its place in between. Who can act as this user can run code anyway,
@@ -16,6 +21,7 @@ use std::fs::{self, File};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
 
 use wasmtime::Engine;
 use wasmtime::component::Component;
@@ -24,6 +30,20 @@ use crate::Digest;
 
 /// Bytes of the SHA-256 that a file starts with.
 const CHECKSUM_BYTES: usize = 32;
+
+/// How much is kept, in bytes: some hundred components like those here.
+const MOST_BYTES: u64 = 512 << 20;
+/// A file that was not used for so long is removed.
+const LONGEST_UNUSED: Duration = Duration::from_secs(30 * DAY);
+/// A file's time of use is not set more often than this.
+const USE_NOTED_AFTER: Duration = Duration::from_secs(DAY);
+/// What was begun so long ago will not be finished.
+const LONGEST_UNFINISHED: Duration = Duration::from_secs(DAY);
+/// In seconds.
+const DAY: u64 = 24 * 60 * 60;
+
+/// How the names of files begin that are being written.
+const UNFINISHED: &str = ".compiling-";
 
 /// Where compiled components are kept.
 #[derive(Debug, Clone)]
@@ -37,7 +57,7 @@ impl CompiledCache {
     }
 
     /// The component, from here where it can be trusted. Compiles it otherwise
-    /// and keeps the outcome; that it cannot be kept is no failure.
+    /// and keeps the outcome; it is not a failure if it cannot be kept.
     pub(crate) fn load(&self, engine: &Engine, wasm: &[u8]) -> wasmtime::Result<Component> {
         let name = file_name(engine, wasm);
         if let Ok(Some(code)) = self.trusted_code(&name) {
@@ -64,6 +84,7 @@ impl CompiledCache {
         };
         let mut bytes = Vec::new();
         file.read_to_end(&mut bytes)?;
+        note_use(&file);
         if bytes.len() < CHECKSUM_BYTES {
             return Ok(None);
         }
@@ -76,13 +97,78 @@ impl CompiledCache {
     fn store(&self, name: &str, code: &[u8]) -> io::Result<()> {
         private_directory(&self.directory)?;
         let mut file = tempfile::Builder::new()
-            .prefix(".compiling-")
+            .prefix(UNFINISHED)
             .tempfile_in(&self.directory)?;
         file.write_all(&checksum(name, code))?;
         file.write_all(code)?;
         let path = self.directory.join(name);
         file.persist(path).map_err(|error| error.error)?;
+        self.evict(name);
         Ok(())
+    }
+
+    /// Removes what is not used, but for the file of this name. What cannot be
+    /// removed stays: it only takes up space.
+    fn evict(&self, but_for: &str) {
+        let Ok(entries) = fs::read_dir(&self.directory) else {
+            return;
+        };
+        let files = entries.flatten().filter_map(|entry| {
+            let metadata = entry.metadata().ok()?;
+            let name = entry.file_name().into_string().ok()?;
+            (metadata.is_file() && name != but_for).then_some(Kept {
+                name,
+                bytes: metadata.len(),
+                used: metadata.modified().ok()?,
+            })
+        });
+        let new = fs::metadata(self.directory.join(but_for)).map_or(0, |file| file.len());
+        let room = MOST_BYTES.saturating_sub(new);
+        for name in to_remove(files.collect(), room, SystemTime::now()) {
+            let _ = fs::remove_file(self.directory.join(name));
+        }
+    }
+}
+
+/// A file of the directory.
+#[derive(Debug, Clone)]
+struct Kept {
+    name: String,
+    bytes: u64,
+    used: SystemTime,
+}
+
+/// Which of these files to remove, so that no more than `room` bytes are left.
+fn to_remove(mut files: Vec<Kept>, room: u64, now: SystemTime) -> Vec<String> {
+    // Of a time that is still to come nobody knows how old it is.
+    let unused = |file: &Kept| now.duration_since(file.used).unwrap_or_default();
+    files.sort_by_key(unused);
+    let mut kept = 0_u64;
+    files.retain(|file| {
+        if file.name.starts_with(UNFINISHED) {
+            return unused(file) > LONGEST_UNFINISHED;
+        }
+        if !file.name.ends_with(".cwasm") {
+            return false;
+        }
+        let is_kept = unused(file) <= LONGEST_UNUSED && kept.saturating_add(file.bytes) <= room;
+        if is_kept {
+            kept += file.bytes;
+        }
+        !is_kept
+    });
+    files.into_iter().map(|file| file.name).collect()
+}
+
+/// Notes that a file was used, where that is not known yet.
+fn note_use(file: &File) {
+    let now = SystemTime::now();
+    let used = file.metadata().and_then(|metadata| metadata.modified());
+    if used.is_ok_and(|used| {
+        now.duration_since(used)
+            .is_ok_and(|ago| ago > USE_NOTED_AFTER)
+    }) {
+        let _ = file.set_modified(now);
     }
 }
 
@@ -95,7 +181,7 @@ fn file_name(engine: &Engine, wasm: &[u8]) -> String {
     format!("{component}-{engine:016x}.cwasm")
 }
 
-/// Of the code and the name, so that no file stands in for another.
+/// Of the code and the name, so that no file can replace another.
 fn checksum(name: &str, code: &[u8]) -> [u8; CHECKSUM_BYTES] {
     Digest::of(&[name.as_bytes(), code].concat()).bytes()
 }
@@ -140,7 +226,7 @@ fn open_trusted(directory: &Path, name: &str) -> io::Result<Option<File>> {
     Ok(is_trusted.then_some(file))
 }
 
-/// A profile's own folders are private on the systems that are no Unix.
+/// A profile's own folders are private on systems other than Unix.
 #[cfg(not(unix))]
 fn open_trusted(directory: &Path, name: &str) -> io::Result<Option<File>> {
     let path = directory.join(name);
@@ -152,7 +238,7 @@ fn open_trusted(directory: &Path, name: &str) -> io::Result<Option<File>> {
     File::open(path).map(Some)
 }
 
-/// Whether this user owns it, nobody else may write to it, and it is no link.
+/// Whether this user owns it, nobody else may write to it, and it is not a link.
 #[cfg(unix)]
 fn is_ours_alone(metadata: &fs::Metadata) -> bool {
     use std::os::unix::fs::MetadataExt;
@@ -230,6 +316,56 @@ mod tests {
         filled.load();
         let later = fs::metadata(filled.file()).unwrap().modified().unwrap();
         assert_eq!(written, later, "it was compiled again");
+    }
+
+    #[test]
+    fn the_least_recently_used_are_removed_and_what_is_not_ours_stays() {
+        let now = SystemTime::now();
+        let file = |name: &str, bytes, days: u64| Kept {
+            name: name.to_owned(),
+            bytes,
+            used: now - Duration::from_secs(days * DAY),
+        };
+        let files = vec![
+            file("old.cwasm", 10, 20),
+            file("new.cwasm", 10, 1),
+            file("large.cwasm", 100, 2),
+            file("forgotten.cwasm", 1, 31),
+            file(".compiling-now", 500, 0),
+            file(".compiling-crashed", 500, 2),
+            file("notes.txt", 500, 400),
+        ];
+        let removed = |room| to_remove(files.clone(), room, now);
+        assert_eq!(removed(1000), [".compiling-crashed", "forgotten.cwasm"]);
+        assert_eq!(
+            removed(110),
+            [".compiling-crashed", "old.cwasm", "forgotten.cwasm"]
+        );
+        assert_eq!(
+            removed(20),
+            ["large.cwasm", ".compiling-crashed", "forgotten.cwasm"]
+        );
+    }
+
+    #[test]
+    fn a_file_that_was_not_used_for_a_month_goes_when_another_comes() {
+        let filled = Filled::new();
+        let forgotten = filled.cache.directory.join("forgotten.cwasm");
+        let long_ago = SystemTime::now() - LONGEST_UNUSED - LONGEST_UNUSED;
+        let set_used = |path: &Path| File::open(path).unwrap().set_modified(long_ago).unwrap();
+        fs::write(&forgotten, b"code").unwrap();
+        set_used(&forgotten);
+        set_used(&filled.file());
+
+        filled.load();
+        let used = fs::metadata(filled.file()).unwrap().modified().unwrap();
+        assert!(used > long_ago, "its use was not noted");
+        assert!(forgotten.exists(), "nothing was stored");
+
+        let other = [EMPTY_COMPONENT, &[0, 2, 1, b'x']].concat();
+        filled.cache.load(&filled.engine, &other).unwrap();
+        assert!(!forgotten.exists());
+        assert!(filled.is_trusted());
     }
 
     #[test]

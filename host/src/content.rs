@@ -124,8 +124,9 @@ impl FileRange {
         self.left -= chunk.len() as u64;
         if (chunk.len() as u64) < length {
             let (path, offset, left) = (self.path.display(), self.offset, self.left);
-            let message =
-                format!("`{path}` ends at byte {offset}, {left} bytes short of what was asked for");
+            let message = format!(
+                "`{path}` ends at byte {offset}, {left} bytes before the end of the requested range"
+            );
             return Err(io::Error::new(io::ErrorKind::UnexpectedEof, message));
         }
         Ok(chunk.into())
@@ -169,7 +170,8 @@ impl Content for MemoryContent {
         };
         let size = bytes.len() as u64;
         let Some(end) = offset.checked_add(length).filter(|end| *end <= size) else {
-            let message = format!("layer {blob} ends at byte {size}, before what was asked for");
+            let message =
+                format!("layer {blob} ends at byte {size}, before the end of the requested range");
             return stream::iter([Err(io::Error::new(io::ErrorKind::UnexpectedEof, message))])
                 .boxed();
         };
@@ -275,7 +277,7 @@ mod tests {
             .expect_err("too short")
             .to_string();
         assert!(
-            error.contains(&digest.hex()) && error.contains("1 bytes short"),
+            error.contains(&digest.hex()) && error.contains("1 bytes before the end"),
             "{error}"
         );
     }

@@ -1,6 +1,7 @@
-//! What a backend says of itself.
+//! What a backend reports about itself, and asks for.
 
 use crate::bindings::exports::build_cache::plugin::backend;
+use crate::policy::SCOPE;
 use crate::text::Scrubber;
 
 /// What a backend is and what it takes, for help texts and checks.
@@ -12,14 +13,17 @@ pub struct Description {
     pub version: String,
     /// The attributes that it takes.
     pub attributes: Vec<Attribute>,
-    /// The environment variables that it reads where the host lets it.
+    /// The environment variables that it asks for.
     pub environment: Vec<Variable>,
     /// The authorities that it may have to reach beside those that the user
-    /// names: `host` or `host:port`, `*.` for subdomains.
+    /// names: `host` or `host:port`, with `*.` for subdomains, or with `{NAME}`
+    /// for a label that the user gives as this attribute or variable.
     pub authorities: Vec<String>,
-    /// The files that it may have to read beside those that variables name:
-    /// absolute paths, `*` in the last part for any name.
+    /// The files that it asks for beside those that variables name: absolute
+    /// paths, `*` in the last part for any name.
     pub files: Vec<String>,
+    /// The scopes that it asks for tokens for.
+    pub scopes: Vec<String>,
 }
 
 /// An attribute that a user may give.
@@ -29,9 +33,9 @@ pub struct Attribute {
     pub name: String,
     /// One line for people.
     pub description: String,
-    /// What it is when the user gives none.
+    /// The value if the user gives none.
     pub default: Option<String>,
-    /// Needed unless a variable stands in for it.
+    /// Needed unless its variable is set.
     pub required: bool,
     /// Never to be shown or logged.
     pub secret: bool,
@@ -54,6 +58,12 @@ impl From<backend::Description> for Description {
     fn from(wit: backend::Description) -> Self {
         let scrub = Scrubber::default();
         let clean = |text: String| scrub.clean(&text);
+        // In this version of the contract, scopes are among the authorities.
+        let (scopes, authorities): (Vec<_>, Vec<_>) = wit
+            .authorities
+            .into_iter()
+            .map(clean)
+            .partition(|text| text.starts_with(SCOPE));
         Self {
             r#type: clean(wit.type_),
             version: clean(wit.version),
@@ -78,8 +88,12 @@ impl From<backend::Description> for Description {
                     file: variable.file,
                 })
                 .collect(),
-            authorities: wit.authorities.into_iter().map(clean).collect(),
+            authorities,
             files: wit.files.into_iter().map(clean).collect(),
+            scopes: scopes
+                .iter()
+                .filter_map(|scope| Some(scope.strip_prefix(SCOPE)?.to_owned()))
+                .collect(),
         }
     }
 }

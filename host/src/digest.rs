@@ -13,7 +13,7 @@ pub struct Digest([u8; 32]);
 
 /// The text was no SHA-256 digest.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is no digest: expected `sha256:` and 64 lowercase hex digits")]
+#[error("`{0}` is not a digest: expected `sha256:` and 64 lowercase hex digits")]
 pub struct InvalidDigest(String);
 
 impl Digest {

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use crate::bindings::build_cache::plugin::types;
 use crate::oci_layout::LayoutError;
 use crate::text::Scrubber;
-use crate::{Digest, InvalidDigest, ManifestError, SpecError};
+use crate::{Digest, InvalidDigest, ManifestError, SpecError, shown};
 
 /// Why something failed.
 #[derive(Debug, thiserror::Error)]
@@ -23,12 +23,12 @@ pub enum Error {
         /// What the operating system said.
         source: io::Error,
     },
-    /// The file is no component, or one that is no cache backend.
-    #[error("{plugin} is no cache backend that this host can run: {reason}")]
+    /// The file is not a component, or not a cache backend.
+    #[error("{plugin} is not a cache backend that this host can run: {reason}")]
     NotABackend {
         /// The plugin's file.
         plugin: String,
-        /// What is wrong with it, and what would do.
+        /// What is wrong with it, and what is needed.
         reason: String,
     },
     /// The plugin broke: it trapped, ran out of what it was granted, or
@@ -40,11 +40,12 @@ pub enum Error {
         /// How it ended.
         reason: String,
     },
-    /// The backend asks for an authority that nobody named.
+    /// The backend asks for an authority that it is not granted.
     #[error(
-        "the plugin {plugin} wants to reach {authority}, which neither its description nor an \
-         attribute or a variable names (for this machine's own addresses one of the latter has to), \
-         or which this host does not allow; it was not opened"
+        "the plugin {plugin} wants to reach {authority}, which it was not granted: neither its \
+         description nor an attribute or a variable that it sees names this server, or the server \
+         is on this machine, on a private network or internal to a cloud, and no attribute names \
+         it as the store's address, or this host allows others only. The cache was not opened"
     )]
     Denied {
         /// The plugin's file.
@@ -73,13 +74,13 @@ pub enum Error {
     #[error(transparent)]
     Spec(#[from] SpecError),
 
-    /// An attribute, or the variable that stands in for it, is missing,
-    /// unknown or malformed.
+    /// An attribute, or the variable used instead of it, is missing, unknown or
+    /// malformed.
     #[error("{kind}`{name}`: {reason}", kind = kind(name))]
     InvalidAttribute {
         /// The attribute, or the variable's name.
         name: String,
-        /// Why it does not do, and what would.
+        /// Why it is not acceptable, and what is.
         reason: String,
     },
     /// No credential was found, or the store refused the one that was.
@@ -162,21 +163,40 @@ fn known_types(known: &[String]) -> String {
 }
 
 impl Error {
-    /// Reads what a backend answered.
+    /// The same, where requests went through a proxy: what answered may have
+    /// been the proxy.
+    pub(crate) fn through(mut self, proxy: Option<&str>) -> Self {
+        if let (
+            Some(proxy),
+            Self::Unauthenticated(text)
+            | Self::Forbidden(text)
+            | Self::Unavailable(text)
+            | Self::Corrupt(text)
+            | Self::Other(text),
+        ) = (proxy, &mut self)
+            && !text.contains(proxy)
+        {
+            text.push_str(&format!("; requests go through {proxy}"));
+        }
+        self
+    }
+
+    /// Reads what a backend answered. Its text may have several lines.
     pub(crate) fn from_backend(error: types::Error, scrub: &Scrubber) -> Self {
         use types::Error as Wit;
         match error {
             Wit::InvalidAttribute(error) => Self::InvalidAttribute {
-                name: scrub.clean(&error.name),
-                reason: scrub.clean(&error.reason),
+                // A name that is not one may hold the rest of the line.
+                name: shown::beginning(&error.name, shown::is_word),
+                reason: scrub.clean_lines(&error.reason),
             },
-            Wit::Unauthenticated(text) => Self::Unauthenticated(scrub.clean(&text)),
-            Wit::Forbidden(text) => Self::Forbidden(scrub.clean(&text)),
-            Wit::Unavailable(text) => Self::Unavailable(scrub.clean(&text)),
-            Wit::Corrupt(text) => Self::Corrupt(scrub.clean(&text)),
-            Wit::Content(text) => Self::Content(scrub.clean(&text)),
-            Wit::Unsupported(text) => Self::Unsupported(scrub.clean(&text)),
-            Wit::Conflict(text) => Self::Conflict(scrub.clean(&text)),
+            Wit::Unauthenticated(text) => Self::Unauthenticated(scrub.clean_lines(&text)),
+            Wit::Forbidden(text) => Self::Forbidden(scrub.clean_lines(&text)),
+            Wit::Unavailable(text) => Self::Unavailable(scrub.clean_lines(&text)),
+            Wit::Corrupt(text) => Self::Corrupt(scrub.clean_lines(&text)),
+            Wit::Content(text) => Self::Content(scrub.clean_lines(&text)),
+            Wit::Unsupported(text) => Self::Unsupported(scrub.clean_lines(&text)),
+            Wit::Conflict(text) => Self::Conflict(scrub.clean_lines(&text)),
             Wit::MissingLayers(blobs) => {
                 let parsed: Result<_, _> = blobs.iter().map(|blob| blob.parse()).collect();
                 match parsed {
@@ -187,7 +207,38 @@ impl Error {
                     )),
                 }
             }
-            Wit::Other(text) => Self::Other(scrub.clean(&text)),
+            Wit::Other(text) => Self::Other(scrub.clean_lines(&text)),
+        }
+    }
+
+    /// The same error for another call. Only what opening a cache can end with
+    /// keeps its kind; the rest keeps its text.
+    pub(crate) fn again(&self) -> Self {
+        match self {
+            Self::NotABackend { plugin, reason } => Self::NotABackend {
+                plugin: plugin.clone(),
+                reason: reason.clone(),
+            },
+            Self::PluginFailed { plugin, reason } => Self::PluginFailed {
+                plugin: plugin.clone(),
+                reason: reason.clone(),
+            },
+            Self::Denied { plugin, authority } => Self::Denied {
+                plugin: plugin.clone(),
+                authority: authority.clone(),
+            },
+            Self::InvalidAttribute { name, reason } => Self::InvalidAttribute {
+                name: name.clone(),
+                reason: reason.clone(),
+            },
+            Self::Setup(text) => Self::Setup(text.clone()),
+            Self::Unauthenticated(text) => Self::Unauthenticated(text.clone()),
+            Self::Forbidden(text) => Self::Forbidden(text.clone()),
+            Self::Unavailable(text) => Self::Unavailable(text.clone()),
+            Self::Corrupt(text) => Self::Corrupt(text.clone()),
+            Self::Content(text) => Self::Content(text.clone()),
+            Self::Unsupported(text) => Self::Unsupported(text.clone()),
+            other => Self::Other(other.to_string()),
         }
     }
 }

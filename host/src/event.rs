@@ -24,7 +24,8 @@ pub enum Event {
     },
     /// The layer is durable in the store.
     LayerStored(Digest),
-    /// The manifest is durable under this name.
+    /// The manifest is durable under this name, which is here as it may be
+    /// shown: not for comparing.
     ManifestStored(String),
     /// A request failed and will be tried again.
     Retrying {
@@ -42,15 +43,15 @@ pub enum Event {
 }
 
 impl Event {
-    /// Reads what a backend emitted. None where it names a layer by something
-    /// that is no digest: there is nothing true to show then.
+    /// Reads what a backend emitted. None if it names a layer by something
+    /// that is not a digest, because then there is nothing true to show.
     pub(crate) fn from_backend(event: events::Event, scrub: &Scrubber) -> Option<Self> {
         use events::Event as Wit;
         Some(match event {
             Wit::LayerReused(blob) => Self::LayerReused(blob.parse().ok()?),
             Wit::LayerStarted(blob) => Self::LayerStarted(blob.parse().ok()?),
             Wit::LayerStored(blob) => Self::LayerStored(blob.parse().ok()?),
-            Wit::ManifestStored(name) => Self::ManifestStored(scrub.clean(&name)),
+            Wit::ManifestStored(name) => Self::ManifestStored(scrub.name(&name)),
             Wit::Retrying(retry) => Self::Retrying {
                 request: scrub.clean(&retry.request),
                 reason: scrub.clean(&retry.reason),

@@ -13,8 +13,9 @@ use std::sync::Arc;
 use wasmtime::component::Accessor;
 
 use crate::bindings::build_cache::plugin::files;
+use crate::policy::Lends;
 use crate::state::{Imports, State};
-use crate::{Description, Grants};
+use crate::{Description, Grants, Policy};
 
 /// No certificate chain and no token comes near it.
 const MAX_BYTES: u64 = 1 << 20;
@@ -23,7 +24,8 @@ const MAX_BYTES: u64 = 1 << 20;
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum Files {
     /// Those that a granted variable names, where the description says that
-    /// its value is a path, and those that the description's `files` list.
+    /// its value is a path, and those of the description's `files` that the
+    /// [`Policy`] lends a plugin of this type.
     #[default]
     AsAsked,
     /// The same, but those of the description's `files` are looked for under
@@ -59,7 +61,7 @@ struct Pattern {
 
 impl LentFiles {
     /// Decides what a backend of this description gets.
-    pub(crate) fn decide(grants: &Grants, description: &Description) -> Self {
+    pub(crate) fn decide(grants: &Grants, policy: &Policy, description: &Description) -> Self {
         match &grants.files {
             Files::None => Self::default(),
             Files::Only(paths) => Self {
@@ -73,7 +75,8 @@ impl LentFiles {
                 };
                 let is_file = |name: &str| {
                     let mut described = description.environment.iter();
-                    described.any(|variable| variable.file && variable.name == name)
+                    let lends = policy.variable(name).unwrap_or(Lends::Everything);
+                    described.any(|variable| variable.file && variable.name == name) && lends.file()
                 };
                 let variables = grants.variables.iter();
                 let paths = variables.filter(|(name, value)| is_file(name) && !value.is_empty());
@@ -82,6 +85,7 @@ impl LentFiles {
                     patterns: description
                         .files
                         .iter()
+                        .filter(|pattern| policy.trusts_file(pattern))
                         .filter_map(|pattern| Pattern::parse(pattern, root))
                         .collect(),
                 }
@@ -128,7 +132,7 @@ impl LentFiles {
 }
 
 impl Pattern {
-    /// A pattern whose files are under `root`. None where the text is no
+    /// A pattern whose files are under `root`. None if the text is not an
     /// absolute path, leads back up, or has a `*` where none may be: such a
     /// pattern lends nothing.
     fn parse(text: &str, root: &Path) -> Option<Self> {
@@ -188,7 +192,7 @@ fn is_plain(path: &Path) -> bool {
 /// never end, and opening one may already do something.
 fn read_small_file(path: &Path) -> io::Result<Vec<u8>> {
     if !fs::metadata(path)?.is_file() {
-        return Err(io::Error::other("it is no regular file"));
+        return Err(io::Error::other("it is not a regular file"));
     }
     let mut contents = Vec::new();
     File::open(path)?
@@ -247,7 +251,11 @@ mod tests {
         };
         grants.variables.insert("TOKEN_FILE", variable);
         grants.variables.insert("OTHER", "/etc/hostname");
-        LentFiles::decide(&grants, &description)
+        let mut policy = Policy::default();
+        for pattern in patterns {
+            policy.grant(pattern).expect("a path");
+        }
+        LentFiles::decide(&grants, &policy, &description)
     }
 
     fn folder(files: &[(&str, &str)]) -> tempfile::TempDir {

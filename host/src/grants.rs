@@ -1,22 +1,28 @@
 //! What one cache's instance may reach and use up. Nothing is granted that
-//! nobody asked for: the backend says what it reads and where it sends, and the
-//! user's own attributes and variables say which store is meant. Where the two
-//! meet is decided in `reach` and `files`; `limits` holds it to the rest.
+//! nobody asked for: the backend says what it reads and where it sends, the
+//! user's own attributes and variables say which store is meant, and the
+//! [`Policy`] says what a backend of this type is trusted with. Where they meet
+//! is decided in `reach` and `files`; `limits` holds it to the rest.
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
-use crate::{Authorities, Description, Files};
+use crate::{Authorities, Description, Files, Policy};
 
 /// What an instance may reach and use. [`Grants::default`] gives no variable.
 #[derive(Debug, Clone)]
 pub struct Grants {
     /// Which authorities it may send requests to.
     pub authorities: Authorities,
-    /// The environment variables that it sees, by name. Their values may be
-    /// secrets, and none of them is ever shown.
+    /// The environment variables that it sees, by name, as far as its
+    /// description asks for them. Their values may be secrets, and none of them
+    /// is ever shown. One that the policy does not know lends all that it
+    /// names: an embedder who adds it here grants it.
     pub variables: Variables,
+    /// What the plugin is trusted with. Without one it is what comes with the
+    /// product for the type that the plugin's description names.
+    pub policy: Option<Policy>,
     /// Which files it may read.
     pub files: Files,
     /// The most memory of its own, in bytes. A manifest passes through it
@@ -71,15 +77,26 @@ impl Grants {
     /// Stores ask for pauses of up to a minute or two.
     const IDLE_TIME: Duration = Duration::from_secs(180);
 
-    /// Grants a plugin the variables that its description names, as far as
-    /// this process has them.
+    /// Grants a plugin the variables that its description asks for and that
+    /// plugins of its type are trusted with, as far as this process has them.
+    ///
+    /// The type is what the description says: an embedder who loads other
+    /// people's plugins compares it with the type that the user asked for, as
+    /// the command does, or uses [`Grants::by_policy`].
     pub fn from_environment(description: &Description) -> Self {
+        Self::by_policy(Policy::of_type(&description.r#type), description)
+    }
+
+    /// Grants a plugin the variables that its description asks for and that the
+    /// policy trusts it with, as far as this process has them.
+    pub fn by_policy(policy: Policy, description: &Description) -> Self {
+        let asked = description.environment.iter();
+        let granted = asked.filter(|v| policy.variable(&v.name).is_some());
         Self {
-            variables: description
-                .environment
-                .iter()
+            variables: granted
                 .filter_map(|v| Some((v.name.clone(), std::env::var(&v.name).ok()?)))
                 .collect(),
+            policy: Some(policy),
             ..Self::default()
         }
     }
@@ -90,6 +107,7 @@ impl Default for Grants {
         Self {
             authorities: Authorities::AsAsked,
             variables: Variables::default(),
+            policy: None,
             files: Files::default(),
             memory_bytes: Self::MEMORY_BYTES,
             table_elements: Self::TABLE_ELEMENTS,

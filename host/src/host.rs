@@ -9,6 +9,7 @@ use wasmtime::component::{Component, Linker};
 use wasmtime::{Config, Engine};
 
 use crate::bindings::build_cache::plugin::{content, events, files, identity, types};
+use crate::capacity::{self, Reservation};
 use crate::compiled::CompiledCache;
 use crate::http::{HttpClient, HttpOptions};
 use crate::state::{Imports, State, TICK};
@@ -44,6 +45,12 @@ impl Host {
         let mut config = Config::new();
         config.wasm_component_model_async(true);
         config.epoch_interruption(true);
+        config.parallel_compilation(capacity::may_compile_in_parallel());
+        if let Some(little) = Reservation::within(capacity::address_space()) {
+            config.memory_reservation(little.memory);
+            config.memory_reservation_for_growth(little.growth);
+            config.memory_guard_size(little.guard);
+        }
         let engine = Engine::new(&config).map_err(setup)?;
         start_ticking(&engine).map_err(|error| Error::Setup(error.to_string()))?;
         Ok(Self(Arc::new(Inner {

@@ -1,16 +1,20 @@
 //! The one door from a plugin to the network: every request of every instance
-//! passes [`Hooks::send_request`], where it is held against what the instance
+//! passes [`Hooks::send_request`], where it is checked against what the instance
 //! was granted, counted, and sent by the one pooled client.
 //!
 //! wasmtime's own sender is not used: it opens a connection for every request
 //! and knows no proxy and no private certificate authority.
 
 mod client;
+mod compressed;
+mod no_proxy;
 mod progress;
+mod proxy;
 mod resolver;
+mod roots;
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use http_body_util::BodyExt;
@@ -19,11 +23,13 @@ use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttpHooks};
 
 use crate::Grants;
 use crate::activity::Activity;
+use crate::capacity::OpenFiles;
 use crate::listener::Listener;
 use crate::reach::{NamedBy, Reach};
 use crate::text::Scrubber;
 pub(crate) use client::HttpClient;
 pub use client::HttpOptions;
+use client::Unsent;
 use progress::{TimedBody, WatchedBody};
 
 type Sent = Result<
@@ -39,6 +45,16 @@ type Sent = Result<
 pub(crate) struct Traffic {
     pub(crate) requests: AtomicU64,
     pub(crate) denied: AtomicU64,
+    /// A proxy that requests went through, in words.
+    through: OnceLock<String>,
+}
+
+impl Traffic {
+    /// A proxy that requests went through, in words; none where all of them
+    /// were sent directly.
+    pub(crate) fn through(&self) -> Option<&str> {
+        self.through.get().map(String::as_str)
+    }
 }
 
 /// The network as one instance sees it.
@@ -68,7 +84,8 @@ impl Hooks {
         listener: Listener,
         scrubber: Arc<Scrubber>,
     ) -> Self {
-        let permits = grants.requests.clamp(1, Semaphore::MAX_PERMITS);
+        let fitting = OpenFiles::of_this_process().requests_of_an_instance();
+        let permits = grants.requests.clamp(1, fitting);
         Self {
             reach: Reach::default(),
             scrubber,
@@ -102,7 +119,7 @@ impl WasiHttpHooks for Hooks {
         let Some(named_by) = self.reach.named_by(request.uri()) else {
             let error = self.door.denied(
                 request.uri(),
-                "neither its description nor an attribute names it",
+                "neither its description nor an attribute or a variable that it was granted names it",
             );
             return Box::new(async { Err(error) });
         };
@@ -110,7 +127,7 @@ impl WasiHttpHooks for Hooks {
         let header = request.headers().get(http::header::AUTHORIZATION);
         let header = header.and_then(|header| header.to_str().ok());
         if let Some(token) = header.and_then(|header| header.strip_prefix("Bearer ")) {
-            self.scrubber.learn(token);
+            self.scrubber.learn_sent(token);
         }
         Box::new(self.door.clone().send(named_by, request, options))
     }
@@ -133,11 +150,18 @@ impl Door {
         request: http::Request<WasiBody>,
         options: Option<RequestOptions>,
     ) -> Sent {
-        let permit = Arc::clone(&self.permits).acquire_owned().await;
-        let permit = permit.map_err(|error| Error::InternalError(Some(error.to_string())))?;
+        // Its own turn first, so that one instance cannot queue all others out.
+        let turn = async |line: &Arc<Semaphore>| {
+            let permit = Arc::clone(line).acquire_owned().await;
+            permit.map_err(|error| Error::InternalError(Some(error.to_string())))
+        };
+        let permits = [
+            turn(&self.permits).await?,
+            turn(self.client.places()).await?,
+        ];
         self.traffic.requests.fetch_add(1, Ordering::Relaxed);
 
-        let idle_timeout = self.client.idle_timeout;
+        let idle_timeout = self.client.idle_timeout();
         let first_byte = stricter(idle_timeout, options.and_then(|o| o.first_byte_timeout));
         let between_bytes = stricter(idle_timeout, options.and_then(|o| o.between_bytes_timeout));
 
@@ -146,7 +170,7 @@ impl Door {
         let takes_body =
             has_length || matches!(request.method(), &http::Method::PUT | &http::Method::POST);
         let (parts, body) = request.into_parts();
-        let url = parts.uri.clone();
+        let (url, method) = (parts.uri.clone(), parts.method.clone());
         let body = if takes_body {
             let activities = [moving.clone(), self.activity.clone()];
             reqwest::Body::wrap(WatchedBody::new(body, activities))
@@ -158,19 +182,31 @@ impl Door {
         let request = reqwest::Request::try_from(http::Request::from_parts(parts, body))
             .map_err(|_| Error::HttpRequestUriInvalid)?;
 
-        self.activity.note();
-        self.activity.expect_silence(first_byte);
+        let proxy = self.client.proxy_for(request.url());
+        if let Some(proxy) = &proxy {
+            self.traffic.through.get_or_init(|| proxy.clone());
+        }
+        // Asking moves nothing: only what is sent and what comes back does.
+        let silence = self.activity.expect_silence(first_byte);
         let response = tokio::select! {
             response = self.client.send(named_by, request) => response,
-            () = moving.ceased(first_byte) => return Err(Error::ConnectionReadTimeout),
+            () = moving.ceased(first_byte) => return Err(match proxy {
+                None => Error::ConnectionReadTimeout,
+                Some(proxy) => Error::InternalError(Some(format!(
+                    "the server did not answer in time, through {proxy}"
+                ))),
+            }),
         };
-        self.activity.note();
-        let response = response.map_err(|error| match client::leads_here(&error) {
-            Some(reason) => self.denied(&url, &reason),
-            None => client::explain(&error),
+        drop(silence);
+        if response.is_ok() {
+            self.activity.note();
+        }
+        let response = response.map_err(|unsent| match unsent {
+            Unsent::Denied(reason) => self.denied(&url, &reason),
+            Unsent::Failed(error) => error,
         })?;
-        let response = http::Response::from(response).map(|body| {
-            TimedBody::new(body, between_bytes, self.activity.clone(), permit).boxed_unsync()
+        let response = compressed::undone(&method, response.into()).map(|body| {
+            TimedBody::new(body, between_bytes, self.activity.clone(), permits).boxed_unsync()
         });
         Ok((response, Box::new(async { Ok(()) })))
     }

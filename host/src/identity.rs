@@ -1,7 +1,9 @@
 //! Tokens from an identity that only the host can use: a developer's
 //! signed-in command-line tool, which no sandbox may run. Knows no tool and no
-//! issuer; whoever embeds the host brings an [`Identity`], such as a
-//! [`CommandIdentity`](crate::CommandIdentity) for each tool.
+//! issuer: the embedder brings an [`Identity`], such as a
+//! [`CommandIdentity`](crate::CommandIdentity) for each tool. It is asked only
+//! for scopes that the plugin's description asks for and that the
+//! [`Policy`](crate::Policy) trusts the plugin with.
 
 use std::fmt;
 use std::sync::Arc;
@@ -46,7 +48,9 @@ impl identity::HostWithStore<State> for Imports {
     ) -> wasmtime::Result<Result<Option<identity::AccessToken>, String>> {
         let (identity, scrubber) = host.with(|mut access| {
             let state = access.get();
-            (state.identity.clone(), Arc::clone(&state.scrubber))
+            let identity = state.identity.clone();
+            let is_granted = state.scopes.contains(&scope);
+            (identity.filter(|_| is_granted), Arc::clone(&state.scrubber))
         });
         let Some(identity) = identity else {
             return Ok(Ok(None));

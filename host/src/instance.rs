@@ -6,7 +6,8 @@
 //! and run beside one another. A call cannot be cancelled from outside; what
 //! ends it is the end of the store, when the last handle goes. A trap ends the
 //! store too, and so does a call that waits while nothing moves; every call
-//! that was under way learns why.
+//! that was under way learns why. A call that waits while others move is given
+//! up alone: the instance gets no more calls, and ends when those others have.
 
 use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, OnceLock};
@@ -23,13 +24,12 @@ use crate::bindings::exports::build_cache::plugin::{backend, inventory, layers, 
 use crate::contract::{Backend, Pre};
 use crate::http::Traffic;
 use crate::limits;
-use crate::link_local;
 use crate::listener::{Call, Listener, NO_CALL, OnEvent};
-use crate::reach::Reach;
+use crate::reach::{Given, Reach};
 use crate::receive::Received;
 use crate::state::State;
 use crate::text::Scrubber;
-use crate::{Description, Error, Grants};
+use crate::{Description, Error, Grants, Policy};
 
 /// What a call answers.
 pub(crate) type Answer<T> = Result<T, types::Error>;
@@ -71,12 +71,39 @@ pub(crate) struct Publication {
     pub(crate) touch_older_than: Option<u64>,
 }
 
+/// How many times as long as a call may idle it may take to answer, whatever
+/// other calls of its instance move meanwhile: what moves cannot be told apart
+/// by calls. A call that moves layers may take as long as it needs.
+const LONGEST_IN_IDLE_TIMES: u32 = 20;
+
+impl Job {
+    /// Whether the call moves layers before it answers.
+    fn moves_layers(&self) -> bool {
+        match self {
+            Self::Export(..) | Self::Store { .. } => true,
+            Self::Import(..)
+            | Self::Find(..)
+            | Self::Touch(..)
+            | Self::Publish(..)
+            | Self::ConfiguredNames(..)
+            | Self::Load(..)
+            | Self::Read { .. }
+            | Self::Manifests(..)
+            | Self::Blobs(..)
+            | Self::RemoveManifest(..)
+            | Self::RemoveBlob(..)
+            | Self::Check(..) => false,
+        }
+    }
+}
+
 /// What an instance is opened with.
 pub(crate) struct Opening {
     pub(crate) plugin: String,
     pub(crate) description: Description,
     pub(crate) attributes: Vec<(String, String)>,
     pub(crate) grants: Grants,
+    pub(crate) policy: Policy,
 }
 
 /// A handle to a running instance. Dropping it ends the instance.
@@ -84,10 +111,10 @@ pub(crate) struct Instance {
     pub(crate) plugin: String,
     pub(crate) listing_bytes: usize,
     jobs: mpsc::UnboundedSender<(Call, Job)>,
-    listener: Listener,
     task: AbortHandle,
     failure: Arc<OnceLock<String>>,
     activity: Activity,
+    listener: Listener,
     idle_time: Duration,
     pub(crate) peak_memory_bytes: Arc<AtomicUsize>,
     pub(crate) traffic: Arc<Traffic>,
@@ -128,10 +155,10 @@ impl Instance {
             plugin,
             listing_bytes,
             jobs,
-            listener,
             task: task.abort_handle(),
             failure,
             activity,
+            listener,
             idle_time,
             peak_memory_bytes,
             traffic,
@@ -155,13 +182,33 @@ impl Instance {
         job: impl FnOnce(Reply<T>) -> Job,
     ) -> Result<Answer<T>, Error> {
         let (reply, answer) = oneshot::channel();
-        if self.jobs.send((call.clone(), job(reply))).is_err() {
+        let job = job(reply);
+        let longest = match job.moves_layers() {
+            true => Duration::MAX,
+            false => self.idle_time.saturating_mul(LONGEST_IN_IDLE_TIMES),
+        };
+        if let Some(reason) = self.failure.get() {
+            return Err(self.failed_for(reason));
+        }
+        self.listener.call_begins();
+        if self.jobs.send((call.clone(), job)).is_err() {
             return Err(self.failed().await);
         }
-        match self.watch(answer).await? {
+        let answered = tokio::select! {
+            biased;
+            answered = self.watch(answer) => answered?,
+            () = self.activity.over(longest) => return Err(self.give_up(longest)),
+        };
+        match answered {
             Ok(answer) => Ok(answer),
             Err(_) => Err(self.failed().await),
         }
+    }
+
+    /// Whether calls can be run in it. After a caller has got its failure, the
+    /// answer is always no.
+    pub(crate) fn is_alive(&self) -> bool {
+        !self.jobs.is_closed() && self.failure.get().is_none()
     }
 
     /// Waits for what the plugin is to do. Ends the instance where it waits
@@ -171,29 +218,49 @@ impl Instance {
             biased;
             outcome = what => Ok(outcome),
             () = self.activity.ceased(self.idle_time) => {
-                let _ = self.failure.set(format!(
-                    "it moved nothing for {:?} and gave no answer, and was stopped",
-                    self.idle_time
-                ));
+                let _ = self.failure.set(moved_nothing(self.idle_time));
                 self.task.abort();
                 Err(self.failed().await)
             }
         }
     }
 
+    /// Waits for the next piece of a stream, as [`Self::watch`] does. What other
+    /// calls move does not help a stream that stands still.
+    pub(crate) async fn watch_stream<T>(&self, what: impl Future<Output = T>) -> Result<T, Error> {
+        tokio::select! {
+            biased;
+            outcome = self.watch(what) => outcome,
+            () = self.activity.over(self.idle_time) => Err(self.give_up(self.idle_time)),
+        }
+    }
+
+    /// Gives up one call while others go on. The instance gets no more.
+    fn give_up(&self, after: Duration) -> Error {
+        let reason = moved_nothing(after);
+        let error = self.failed_for(&reason);
+        let _ = self.failure.set(reason);
+        error
+    }
+
     /// Why the instance is no more.
     pub(crate) async fn failed(&self) -> Error {
         // The driver says why before it lets go of the channel.
         self.jobs.closed().await;
+        let reason = self.failure.get().map(String::as_str);
+        self.failed_for(reason.unwrap_or("it ended in the middle of a call"))
+    }
+
+    fn failed_for(&self, reason: &str) -> Error {
         Error::PluginFailed {
             plugin: self.plugin.clone(),
-            reason: self
-                .failure
-                .get()
-                .cloned()
-                .unwrap_or_else(|| "it ended in the middle of a call".into()),
+            reason: reason.to_owned(),
         }
     }
+}
+
+fn moved_nothing(time: Duration) -> String {
+    format!("it moved nothing for {time:?} and gave no answer, and was stopped")
 }
 
 /// The task that owns the store.
@@ -241,27 +308,19 @@ impl Driver {
                 return Ok(Err(Error::from_backend(error, scrubber)));
             }
         };
-        let denied = link_local::denied(
-            &asked,
-            &opening.grants.authorities,
-            &opening.description,
-            &opening.grants.variables,
+        let attributes = opening.attributes.iter();
+        let given = Given::new(
+            attributes.map(|(name, value)| (name.as_str(), value.as_str())),
+            opening.grants.variables.iter(),
+            &opening.policy,
         );
-        if let Some(authority) = denied {
-            return Ok(Err(Error::Denied {
-                plugin: opening.plugin.clone(),
-                authority: authority.to_owned(),
-            }));
-        }
-        let attributes = opening.attributes.iter().map(|(_, value)| value.as_str());
-        let variables = opening.grants.variables.iter().map(|(_, value)| value);
-        let given: Vec<_> = attributes.chain(variables).collect();
         let reach = Reach::decide(
             &opening.grants.authorities,
             &opening.plugin,
             &asked,
             &opening.description,
             &given,
+            &opening.policy,
         );
         match reach {
             Ok(reach) => {
@@ -315,6 +374,7 @@ struct Run {
 }
 
 impl AccessorTask<State> for Run {
+    /// Nobody may be waiting for the answer any more: that is not a failure.
     async fn run(self, accessor: &Accessor<State>) -> wasmtime::Result<()> {
         let Self {
             backend,

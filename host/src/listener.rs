@@ -1,6 +1,11 @@
 //! Who hears of what an instance does: the one way from a plugin's events to
 //! the embedder's. What it says is cleaned here, and there is an end to it: a
 //! plugin that never stops talking fills no log.
+//!
+//! The limits are on what is said during one call, since an instance may live
+//! for weeks. Calls run side by side, and a plugin may give an event any call's
+//! number, so each call that begins grants the instance a new allowance, and none adds up:
+//! no more is ever heard than the limits times the calls that began.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -21,7 +26,7 @@ pub(crate) type CallId = types::CallId;
 /// opening of a cache, and all that a plugin of the contract 0.1 emits.
 pub(crate) const NO_CALL: CallId = 0;
 
-/// More warnings than anybody reads.
+/// More warnings of one call than anybody reads.
 const MAX_WARNINGS: u32 = 1000;
 /// The largest cache has 100,000 layers, and two events for each.
 const MAX_EVENTS: u32 = 1_000_000;
@@ -91,6 +96,12 @@ impl Listener {
         }))
     }
 
+    /// A call begins: the plugin may say as much again.
+    pub(crate) fn call_begins(&self) {
+        self.0.warnings.store(0, Ordering::Relaxed);
+        self.0.events.store(0, Ordering::Relaxed);
+    }
+
     /// Numbers a call. Its events go to `on_event`, or with none to the
     /// instance's own listener.
     pub(crate) fn number(&self, on_event: Option<OnEvent>) -> Call {
@@ -152,7 +163,7 @@ impl Listener {
         if before == max {
             let plugin = &self.0.plugin;
             (self.0.on_event)(Event::Warning(format!(
-                "the plugin {plugin} has sent {max} {what}; further ones are not shown"
+                "the plugin {plugin} has sent {max} {what} in one call; further ones are not shown"
             )));
         }
         before < max
@@ -188,5 +199,25 @@ mod tests {
             "{last}"
         );
         assert_eq!(heard.last(), Some(&Event::ManifestStored("app".into())));
+    }
+
+    #[test]
+    fn each_call_may_say_as_much_again() {
+        let heard = Arc::new(AtomicU32::new(0));
+        let on_event: OnEvent = {
+            let heard = Arc::clone(&heard);
+            Arc::new(move |_| {
+                heard.fetch_add(1, Ordering::Relaxed);
+            })
+        };
+        let listener = Listener::new("chatty.wasm", on_event, Arc::default());
+        for _ in 0..3 {
+            listener.call_begins();
+            for _ in 0..2 * MAX_WARNINGS {
+                listener.told(NO_CALL, events::Event::Warning("look at me".into()));
+            }
+        }
+        let heard = heard.load(Ordering::Relaxed);
+        assert_eq!(heard, 3 * (MAX_WARNINGS + 1));
     }
 }

@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 
 use crate::Digest;
-use crate::records::{self, RecordsError};
+use crate::records::{self, Pruned, RecordsError};
 
 /// A build cache: its layer blobs, and the solver's records over them.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -46,7 +46,7 @@ pub enum ManifestError {
         /// The layer with which the sum is too large.
         layer: usize,
     },
-    /// A media type that is none by its form.
+    /// A media type that cannot be one by its form.
     #[error("layer {layer} has a media type of {length} bytes; it must have 1 to {max}", max = Manifest::MAX_MEDIA_TYPE_BYTES)]
     MediaTypeLength {
         /// The layer.
@@ -92,18 +92,18 @@ pub enum ManifestError {
     },
     /// A media type with which BuildKit fails the build.
     #[error(
-        "layer {layer}, {blob}, has the media type `{media_type}`, which BuildKit takes for no layer"
+        "layer {layer}, {blob}, has the media type `{media_type}`, which BuildKit does not accept for a layer"
     )]
     MediaType {
         /// The layer.
         layer: usize,
         /// Its blob.
         blob: Digest,
-        /// What it says of itself.
+        /// What the manifest reports.
         media_type: String,
     },
-    /// A time that is none.
-    #[error("layer {layer} was created at `{time}`, which is no RFC 3339 time")]
+    /// A time that is not one.
+    #[error("layer {layer} was created at `{time}`, which is not an RFC 3339 time")]
     CreatedAt {
         /// The layer.
         layer: usize,
@@ -196,26 +196,26 @@ impl Manifest {
     /// build when they do not fit.
     pub fn validate_for_buildkit(&self) -> Result<(), ManifestError> {
         self.validate()?;
-        for (index, layer) in self.layers.iter().enumerate() {
-            if layer.size == 0 {
-                let blob = layer.blob.clone();
-                return Err(ManifestError::EmptyLayer { layer: index, blob });
-            }
-            if oci_media_type(&layer.media_type).is_none() {
-                return Err(ManifestError::MediaType {
-                    layer: index,
-                    blob: layer.blob.clone(),
-                    media_type: layer.media_type.chars().take(100).collect(),
-                });
-            }
-            if let Some(time) = &layer.created_at
-                && !records::is_rfc3339(time)
-            {
-                let time = time.chars().take(100).collect();
-                return Err(ManifestError::CreatedAt { layer: index, time });
-            }
+        match self.unfit_for_buildkit().next() {
+            Some((_, error)) => Err(error),
+            None => Ok(()),
         }
-        Ok(())
+    }
+
+    /// The layers with which BuildKit would fail a build, by their place, and
+    /// why. The rest of the cache is of use without them
+    /// ([`Self::without_unfit_layers`]).
+    pub fn unfit_for_buildkit(&self) -> impl Iterator<Item = (usize, ManifestError)> {
+        let layers = self.layers.iter().enumerate();
+        layers.filter_map(|(index, layer)| Some((index, layer.unfit(index)?)))
+    }
+
+    /// The cache without the layers with which BuildKit would fail a build.
+    ///
+    /// # Errors
+    /// When the manifest is not valid ([`Self::validate`]).
+    pub fn without_unfit_layers(&self) -> Result<Pruned, ManifestError> {
+        self.without(|index, layer| layer.unfit(index).is_some())
     }
 
     /// The layer below `layer`.
@@ -225,6 +225,25 @@ impl Manifest {
 }
 
 impl Layer {
+    /// Why BuildKit would fail a build with this layer, which is at `index`.
+    fn unfit(&self, index: usize) -> Option<ManifestError> {
+        if self.size == 0 {
+            let blob = self.blob.clone();
+            return Some(ManifestError::EmptyLayer { layer: index, blob });
+        }
+        if oci_media_type(&self.media_type).is_none() {
+            return Some(ManifestError::MediaType {
+                layer: index,
+                blob: self.blob.clone(),
+                media_type: self.media_type.chars().take(100).collect(),
+            });
+        }
+        let time = self.created_at.as_ref();
+        let time = time.filter(|time| !records::is_rfc3339(time))?;
+        let time = time.chars().take(100).collect();
+        Some(ManifestError::CreatedAt { layer: index, time })
+    }
+
     /// BuildKit keeps one descriptor a blob, so layers that share a blob must
     /// agree on it.
     fn describes_the_same_blob_as(&self, other: &Self) -> bool {
@@ -334,11 +353,11 @@ pub(crate) mod tests {
             (|layer| layer.size = 0, "have no bytes"),
             (
                 |layer| layer.media_type.push_str("+bogus"),
-                "+bogus`, which BuildKit takes for no layer",
+                "+bogus`, which BuildKit does not accept for a layer",
             ),
             (
                 |layer| layer.created_at = Some("yesterday".to_owned()),
-                "no RFC 3339 time",
+                "not an RFC 3339 time",
             ),
         ];
         for (spoil, expected) in cases {

@@ -14,10 +14,10 @@ use crate::files::LentFiles;
 use crate::instance::{Instance, Opening};
 use crate::limits;
 use crate::listener::OnEvent;
-use crate::secrets;
 use crate::state::State;
 use crate::text::Scrubber;
-use crate::{Cache, Content, Description, Digest, Error, Event, Grants, Host, Identity};
+use crate::{Cache, Content, Description, Digest, Error, Event, Grants, Host, Identity, Policy};
+use crate::{nearest, secrets, typed};
 
 /// How long a plugin may think about what it is.
 const DESCRIBE_TIME: Duration = Duration::from_secs(5);
@@ -120,7 +120,7 @@ impl Plugin {
         })))
     }
 
-    /// What the backend says of itself.
+    /// What the backend reports about itself.
     pub fn description(&self) -> &Description {
         &self.0.description
     }
@@ -157,13 +157,17 @@ impl Plugin {
 
     /// Opens a cache in an instance of its own. `attributes` are the user's,
     /// without `type`, `mode` and `ignore-error`. Of the granted variables the
-    /// plugin sees those that its description names.
+    /// plugin sees those that its description asks for.
     pub async fn open(
         &self,
         attributes: &[(String, String)],
         mut options: OpenOptions,
     ) -> Result<Cache, Error> {
-        options.grants.variables.keep_described(&self.0.description);
+        let description = &self.0.description;
+        options.grants.variables.keep_described(description);
+        let policy = options.grants.policy.take();
+        let policy = policy.unwrap_or_else(|| Policy::of_type(&description.r#type));
+        self.0.host.client().check_proxies()?;
         let scrubber = Arc::new(Scrubber::new(self.secrets(attributes, &options.grants)));
         let on_event = options.on_event.unwrap_or_else(|| Arc::new(|_: Event| ()));
         let mut state = State::new(
@@ -176,17 +180,35 @@ impl Plugin {
         if let Some(content) = options.content {
             state.content = content;
         }
-        state.files = Arc::new(LentFiles::decide(&options.grants, &self.0.description));
+        state.files = Arc::new(LentFiles::decide(&options.grants, &policy, description));
         state.identity = options.identity;
+        state.scopes = policy.judge(description).0.scopes;
+        let traffic = state.hooks.traffic();
         let opening = Opening {
             plugin: self.0.name.clone(),
             description: self.0.description.clone(),
             attributes: attributes.to_vec(),
             grants: options.grants,
+            policy,
         };
+        let started = Instance::start(self.0.host.engine(), self.0.pre.clone(), state, opening);
+        let instance = started.await;
         let instance =
-            Instance::start(self.0.host.engine(), self.0.pre.clone(), state, opening).await?;
+            instance.map_err(|error| self.with_hint(error.through(traffic.through())))?;
         Ok(Cache::new(instance, scrubber))
+    }
+
+    /// The error, with the attribute that may have been meant.
+    fn with_hint(&self, error: Error) -> Error {
+        match error {
+            Error::InvalidAttribute { name, reason } => {
+                let hint = nearest::hint(&name, &self.0.description);
+                let hint = hint.map(|hint| format!("; {hint}")).unwrap_or_default();
+                let reason = reason + &hint;
+                Error::InvalidAttribute { name, reason }
+            }
+            error => error,
+        }
     }
 
     /// Whether the other is this very plugin, not one that was loaded again.
@@ -195,27 +217,27 @@ impl Plugin {
     }
 
     /// What must never be shown: the values of the attributes and variables
-    /// that the backend calls secret, and what may be secret in the URLs that
-    /// others hold.
+    /// that the backend calls secret, and what may be secret in others: in a
+    /// URL, or behind a name that sounds like a secret's, as in a line whose
+    /// separators are wrong.
     fn secrets(&self, attributes: &[(String, String)], grants: &Grants) -> Vec<String> {
         let description = &self.0.description;
-        let attributes = attributes.iter().map(|(name, value)| {
+        let attributes = attributes.iter().flat_map(|(name, value)| {
             let mut known = description.attributes.iter();
-            let is_secret = known.any(|a| a.secret && a.name == *name);
-            (is_secret, value.as_str())
+            match known.find(|known| known.name == *name) {
+                Some(known) if known.secret => vec![value.clone()],
+                Some(_) => secrets::within(value),
+                None => typed::secrets(&format!("{name}={value}")),
+            }
         });
-        let variables = grants.variables.iter().map(|(name, value)| {
+        let variables = grants.variables.iter().flat_map(|(name, value)| {
             let mut known = description.environment.iter();
-            let is_secret = known.any(|v| v.secret && v.name == name);
-            (is_secret, value)
-        });
-        attributes
-            .chain(variables)
-            .flat_map(|(is_secret, value)| match is_secret {
+            match known.any(|known| known.secret && known.name == name) {
                 true => vec![value.to_owned()],
-                false => secrets::of_url(value),
-            })
-            .collect()
+                false => secrets::within(value),
+            }
+        });
+        attributes.chain(variables).collect()
     }
 }
 
@@ -242,7 +264,7 @@ async fn describe(host: &Host, pre: &Pre, name: &str) -> Result<Description, Err
         })
 }
 
-/// Tells a component from the other things that people hand over as one.
+/// Distinguishes a component from other files that users give instead.
 fn check_is_component(name: &str, wasm: &[u8]) -> Result<(), Error> {
     const MAGIC: &[u8] = b"\0asm";
     const MODULE: &[u8] = &[1, 0, 0, 0];
@@ -251,7 +273,7 @@ fn check_is_component(name: &str, wasm: &[u8]) -> Result<(), Error> {
     } else if wasm.len() > MAX_BYTES {
         "it is larger than 64 MiB"
     } else if !wasm.starts_with(MAGIC) {
-        "it is no WebAssembly file"
+        "it is not a WebAssembly file"
     } else if wasm[MAGIC.len()..].starts_with(MODULE) {
         "it is a core module; make it a component first (`wasm-tools component new`)"
     } else {

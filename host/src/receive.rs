@@ -60,7 +60,11 @@ pub(crate) fn bytes<E: Lift + Into<Error> + Send + 'static>(
     let reading = format!("reading {blob}");
     let chunks = body
         .into_data_stream()
-        .inspect(move |_| activity.note())
+        .inspect_ok(move |chunk| {
+            if !chunk.is_empty() {
+                activity.note();
+            }
+        })
         .map_err(move |error| {
             let reason = match error {
                 wasmtime_wasi_http::Error::ConnectionReadTimeout => "the store stopped sending",
@@ -139,12 +143,12 @@ impl<T: Lift + Send + 'static> StreamConsumer<State> for Itemwise<T> {
         if let Err(answer) = reserve(&mut self.sender, cx, finish) {
             return answer;
         }
-        store.data().limits.activity().note();
         let mut items = Vec::with_capacity(ITEMS_AT_ONCE);
         source.read(&mut store, &mut items)?;
         if items.is_empty() {
             return Poll::Ready(Ok(StreamResult::Completed));
         }
+        store.data().limits.activity().note();
         deliver(&mut self.sender, items)
     }
 }

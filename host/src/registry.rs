@@ -5,9 +5,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use tokio::sync::Mutex;
 
-use crate::{Cache, Error, OpenOptions, Plugin};
+use crate::{Error, Lifecycle, LiveCache, OpenOptions, Plugin};
 
 /// Maps a type to the plugin that serves it. A swap is atomic: who asks after
 /// it gets the new plugin, and caches that are open stay with the old one
@@ -57,47 +56,25 @@ impl Registry {
             })
     }
 
-    /// A cache that follows swaps: see [`LiveCache`].
+    /// A cache for as long as the host runs, which follows swaps: see
+    /// [`LiveCache`]. Its instances have the default [`Lifecycle`].
     pub fn live(
         self: &Arc<Self>,
         r#type: &str,
         attributes: Vec<(String, String)>,
         options: OpenOptions,
     ) -> LiveCache {
-        LiveCache {
-            registry: Arc::clone(self),
-            r#type: r#type.to_owned(),
-            attributes,
-            options,
-            open: Mutex::default(),
-        }
+        self.live_with(r#type, attributes, options, Lifecycle::default())
     }
-}
 
-/// A cache for as long as the host runs: each [`LiveCache::get`] gives one that
-/// the plugin of the moment serves. Calls that run on an earlier one finish
-/// there.
-pub struct LiveCache {
-    registry: Arc<Registry>,
-    r#type: String,
-    attributes: Vec<(String, String)>,
-    options: OpenOptions,
-    open: Mutex<Option<(Plugin, Cache)>>,
-}
-
-impl LiveCache {
-    /// The cache to use for the next call. Opens it when there is none yet, and
-    /// when another plugin serves the type since.
-    pub async fn get(&self) -> Result<Cache, Error> {
-        let plugin = self.registry.get(&self.r#type)?;
-        let mut open = self.open.lock().await;
-        if let Some((by, cache)) = &*open
-            && by.is(&plugin)
-        {
-            return Ok(cache.clone());
-        }
-        let cache = plugin.open(&self.attributes, self.options.clone()).await?;
-        *open = Some((plugin, cache.clone()));
-        Ok(cache)
+    /// The same, with a life cycle of the caller's choice.
+    pub fn live_with(
+        self: &Arc<Self>,
+        r#type: &str,
+        attributes: Vec<(String, String)>,
+        options: OpenOptions,
+        lifecycle: Lifecycle,
+    ) -> LiveCache {
+        LiveCache::new(Arc::clone(self), r#type, attributes, options, lifecycle)
     }
 }

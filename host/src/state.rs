@@ -38,6 +38,8 @@ pub(crate) struct State {
     pub(crate) scrubber: Arc<Scrubber>,
     pub(crate) files: Arc<LentFiles>,
     pub(crate) identity: Option<Arc<dyn Identity>>,
+    /// What the identity may be asked for.
+    pub(crate) scopes: Vec<String>,
 }
 
 impl State {
@@ -76,6 +78,7 @@ impl State {
             scrubber,
             files: Arc::default(),
             identity: None,
+            scopes: Vec::new(),
         }
     }
 }
@@ -208,9 +211,11 @@ impl Body for Lent {
             }
             Some(Err(error)) => self.fail(&error),
             Some(Ok(mut chunk)) => {
-                self.activity.note();
                 chunk.truncate(usize::try_from(self.remaining).unwrap_or(usize::MAX));
                 let bytes = chunk.len() as u64;
+                if bytes > 0 {
+                    self.activity.note();
+                }
                 self.remaining -= bytes;
                 if let Some(blob) = self.blob.clone() {
                     (self.on_event)(Event::LayerRead { blob, bytes });

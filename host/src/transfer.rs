@@ -12,6 +12,7 @@ use std::time::Duration;
 use futures::stream::{self, StreamExt, TryStreamExt};
 use tokio::sync::Semaphore;
 
+use crate::capacity::OpenFiles;
 use crate::{Cache, Digest, Error};
 use file::{LargeFile, Sink, SmallFile, Target};
 
@@ -28,6 +29,10 @@ pub struct FetchOptions {
     /// How often a range is taken up again without a byte gained in between.
     /// The plugin's own retries of a request come before.
     pub resumptions: u32,
+    /// How many threads of tokio's pool for blocking work there are. A layer of
+    /// more than one range takes two of them for as long as it is fetched, so
+    /// that with few threads fewer such layers are fetched at once.
+    pub threads: usize,
 }
 
 impl Default for FetchOptions {
@@ -36,6 +41,8 @@ impl Default for FetchOptions {
             parallelism: 16,
             range_bytes: 8 << 20,
             resumptions: 4,
+            // A quarter of what tokio's pool has by itself.
+            threads: 128,
         }
     }
 }
@@ -45,13 +52,18 @@ impl FetchOptions {
         self.parallelism.max(1)
     }
 
-    fn small_layers(&self) -> usize {
-        (self.ranges() * 4).min(64).max(self.ranges())
+    /// How many small layers are fetched at once, where so many layers may be on
+    /// their way into files.
+    fn small_layers(&self, layers: usize) -> usize {
+        let wanted = (self.ranges() * 4).min(64).max(self.ranges());
+        wanted.min(layers * 2 / 3).max(1)
     }
 
-    /// Enough that there is another when one has only its end to be hashed.
-    fn large_layers(&self) -> usize {
-        self.ranges() * 2
+    /// The same for large ones: enough that there is another when one has only
+    /// its end to be hashed, and few enough that threads are left for the rest.
+    fn large_layers(&self, layers: usize) -> usize {
+        let wanted = self.ranges() * 2;
+        wanted.min(layers / 3).min(self.threads / 3).max(1)
     }
 
     /// How long the next range of a layer is of which so much is `left`. While
@@ -89,6 +101,7 @@ pub struct Fetch {
     small_layers: Arc<Semaphore>,
     /// Each of these has threads of its own.
     large_layers: Arc<Semaphore>,
+    layers_at_once: usize,
     /// How many layers are being fetched.
     layers: Arc<AtomicUsize>,
 }
@@ -96,12 +109,15 @@ pub struct Fetch {
 impl Fetch {
     /// Fetches from this cache.
     pub fn new(cache: Cache, options: FetchOptions) -> Self {
+        let layers = OpenFiles::of_this_process().layers();
+        let (small, large) = (options.small_layers(layers), options.large_layers(layers));
         Self {
             cache,
             options,
             ranges: Arc::new(Semaphore::new(options.ranges())),
-            small_layers: Arc::new(Semaphore::new(options.small_layers())),
-            large_layers: Arc::new(Semaphore::new(options.large_layers())),
+            small_layers: Arc::new(Semaphore::new(small)),
+            large_layers: Arc::new(Semaphore::new(large)),
+            layers_at_once: small + large,
             layers: Arc::default(),
         }
     }
@@ -109,7 +125,7 @@ impl Fetch {
     /// How many layers to fetch at once. More of them would wait for their
     /// turn, each with its file open.
     pub fn layers_at_once(&self) -> usize {
-        self.options.small_layers() + self.options.large_layers()
+        self.layers_at_once
     }
 
     /// Fetches a layer of `size` bytes into an empty file that was opened for
@@ -246,7 +262,7 @@ impl Fetch {
                 if *at + gathered_bytes as u64 > end {
                     return Err(Error::LayerDamaged {
                         blob: blob.clone(),
-                        reason: "the store gave more bytes than were asked for".into(),
+                        reason: "the store sent more bytes than were asked for".into(),
                     });
                 }
                 gathered.push(chunk.clone());
@@ -315,6 +331,21 @@ mod tests {
         let last = &ranges[ranges.len() - 16..];
         assert!(last.iter().all(|length| *length <= SHORTEST_RANGE));
         assert!(ranges.len() < 200, "{} requests", ranges.len());
+    }
+
+    #[test]
+    fn fewer_layers_are_fetched_at_once_where_files_or_threads_are_few() {
+        let at_once = |threads, layers| {
+            let options = FetchOptions {
+                threads,
+                ..FetchOptions::default()
+            };
+            (options.small_layers(layers), options.large_layers(layers))
+        };
+        assert_eq!(at_once(128, 1000), (64, 32));
+        assert_eq!(at_once(128, 34), (22, 11));
+        assert_eq!(at_once(6, 1000), (64, 2));
+        assert_eq!(at_once(0, 0), (1, 1));
     }
 
     #[test]

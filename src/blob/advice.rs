@@ -1,4 +1,4 @@
-//! What to do about the service's no: Azure says what it refused, and rarely
+//! What to do about the service's refusal: Azure says what it refused, and rarely
 //! why. The usual causes depend on what the request was sent with.
 //! <https://learn.microsoft.com/rest/api/storageservices/blob-service-error-codes>
 
@@ -40,18 +40,19 @@ pub(super) fn advice(refusal: &Refusal) -> &'static str {
         }
         ("AuthenticationFailed" | "InvalidAuthenticationInfo", Sas) => {
             "Check that the SAS token is for this account and container, that its time has come \
-             and is not over, and that the key or the access policy behind it has not been replaced"
+             and it has not expired, and that the key or the access policy behind it has not been \
+             replaced"
         }
         ("AuthenticationFailed" | "InvalidAuthenticationInfo", Token) => {
             "Check that the identity is of the tenant that the account belongs to"
         }
         ("KeyBasedAuthenticationNotPermitted", _) => {
-            "The account takes neither keys nor the SAS tokens that they sign: leave them out to \
-             sign in with an identity, or take a SAS token that a user delegated"
+            "The account accepts neither keys nor the SAS tokens that they sign: leave them out to \
+             sign in with an identity, or use a SAS token that a user delegated"
         }
         ("AuthorizationFailure", Sas) => {
             "Check the account's firewall, which may not let this network in, and that the SAS \
-             token has the permissions (r to pull, r and w to push) and is not over"
+             token has the permissions (r to pull, r and w to push) and has not expired"
         }
         ("AuthorizationFailure", Key) => {
             "Check the account's firewall: it may not let this network in. The emulator says the \
@@ -61,8 +62,26 @@ pub(super) fn advice(refusal: &Refusal) -> &'static str {
             "Check the account's firewall: it may not let this network in"
         }
         ("AuthorizationPermissionMismatch", Sas) => {
-            "The SAS token lacks a permission: it takes r to pull, r and w to push, l to list and \
+            "The SAS token lacks a permission: it needs r to pull, r and w to push, l to list and \
              d to delete. Where a user delegated it, that user's role may lack it"
+        }
+        ("UnauthorizedBlobOverwrite", Sas) => {
+            "The SAS token allows blobs to be made (c) and not to be replaced, as a push does with \
+             the name of a cache that exists: it needs w"
+        }
+        ("UnauthorizedBlobOverwrite", _) => {
+            "The identity may make blobs and not replace them, as a push does with the name of a \
+             cache that exists"
+        }
+        ("BlobImmutableDueToPolicy" | "BlobImmutableDueToLegalHold", _) => {
+            "A retention policy or a legal hold keeps blobs of this container from being replaced \
+             or deleted, and a push replaces the name of a cache: use a container without one"
+        }
+        ("LeaseIdMissing" | "LeaseIdMismatchWithBlobOperation", _) => {
+            "Somebody holds a lease on it: it has to be released or broken first"
+        }
+        ("InsufficientAccountPermissions", _) => {
+            "What it was sent with lacks the permission for this: to read is r, to write w"
         }
         ("AuthorizationPermissionMismatch", _) => {
             "The identity lacks a role on the account or the container: Storage Blob Data \
@@ -76,7 +95,9 @@ pub(super) fn advice(refusal: &Refusal) -> &'static str {
         ("AuthorizationServiceMismatch", _) => {
             "The SAS token is for another service: an account's must allow blobs (ss=b)"
         }
-        ("AuthorizationProtocolMismatch", _) => "The SAS token asks for https",
+        ("AuthorizationProtocolMismatch", _) => {
+            "The SAS token is for https alone: begin account_url with https://"
+        }
         ("AuthorizationSourceIPMismatch", _) => "The SAS token is for other addresses than this",
         ("PublicAccessNotPermitted" | "NoAuthenticationInformation", _)
         | ("ResourceNotFound" | "AuthenticationFailed", Nothing) => {
@@ -84,7 +105,9 @@ pub(super) fn advice(refusal: &Refusal) -> &'static str {
              public, or is not there. To use a credential, leave out anonymous=true"
         }
         ("ResourceNotFound", _) => "Check the account's name",
-        ("ContainerNotFound", _) => "Check the container's name",
+        ("ContainerNotFound", _) => {
+            "There is no such container: check its name. A push creates it, if the credential allows that"
+        }
         ("ContainerBeingDeleted", _) => {
             "The container is being deleted, which takes Azure a while: try again later"
         }
@@ -121,7 +144,7 @@ mod tests {
     fn a_refused_credential_is_advised_on_by_its_kind() {
         for (with, part) in [
             (SentWith::Key, "the key is one of this account"),
-            (SentWith::Sas, "its time has come"),
+            (SentWith::Sas, "it has not expired"),
             (SentWith::Token, "tenant"),
             (SentWith::Nothing, "anonymous=true"),
         ] {

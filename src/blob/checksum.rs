@@ -1,7 +1,7 @@
 //! Checksums of the bodies that azblob holds itself: manifests and lists of
 //! blocks.
 //!
-//! A layer is held against its digest wherever it arrives; a manifest has no
+//! A layer is checked against its digest wherever it arrives; a manifest has no
 //! digest, and a digit that changed on its way would be a wrong size, a wrong
 //! parent or a wrong time. It is small, and an MD5 of it costs nothing that
 //! anybody could measure. MD5 rather than CRC-64, since Azurite checks the one

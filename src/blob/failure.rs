@@ -1,5 +1,5 @@
 //! A request that failed for good: what was tried, what came back, and what
-//! that means to people and to the cache.
+//! that means to the user and to the cache.
 
 use std::fmt;
 use std::time::Duration;
@@ -19,7 +19,7 @@ pub(crate) struct Failure {
 /// Why it failed.
 #[derive(Debug, Clone)]
 pub(crate) enum Cause {
-    /// The service said no.
+    /// The service refused it.
     Refused(Box<Refusal>),
     /// There was no credential to send it with.
     Credential(Error),
@@ -33,7 +33,7 @@ pub(crate) enum Cause {
     },
 }
 
-/// The service's no.
+/// The service's refusal.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Refusal {
     pub(crate) status: u16,
@@ -41,8 +41,10 @@ pub(crate) struct Refusal {
     pub(crate) code: String,
     /// What to quote to Azure's support.
     pub(crate) request_id: String,
-    /// Azure's own words, in one line; empty where there were none.
+    /// Azure's own words; empty where there were none.
     pub(crate) message: String,
+    /// What Azure said beside: names such as `HeaderName`, and their values.
+    pub(crate) details: Vec<(String, String)>,
     /// How far the server's clock was ahead of ours, in seconds.
     pub(crate) clock_ahead: Option<i64>,
     /// How long the server wants us to wait.
@@ -110,6 +112,20 @@ impl Failure {
         }
     }
 
+    /// Azure refused it without a word, as it does where the answer has no body,
+    /// and its code is none that tells enough.
+    pub(super) fn is_unexplained(&self) -> bool {
+        let Cause::Refused(refusal) = &self.cause else {
+            return false;
+        };
+        refusal.message.is_empty()
+            && match refusal.status {
+                404 => !self.is_absence(),
+                408 | 412 | 416 | 429 => false,
+                status => (400..500).contains(&status),
+            }
+    }
+
     /// The answer is longer than the caller takes.
     pub(crate) fn is_too_long(&self) -> bool {
         matches!(self.cause, Cause::Transport(TransportError::TooLong(_)))
@@ -147,6 +163,9 @@ impl fmt::Display for Cause {
                 if !refusal.request_id.is_empty() {
                     write!(f, " (request id {})", refusal.request_id)?;
                 }
+                for (name, text) in &refusal.details {
+                    write!(f, "\n  {name}: {}", text.replace('\n', "\n    "))?;
+                }
                 Ok(())
             }
             Self::Credential(error) => write!(f, "{error}"),
@@ -162,7 +181,7 @@ impl fmt::Display for Cause {
             },
             Self::Strange { status, why } => write!(
                 f,
-                "{status}, which is no answer of Azure Blob Storage: {why}"
+                "{status}, which is not an answer of Azure Blob Storage: {why}"
             ),
         }
     }
@@ -171,15 +190,21 @@ impl fmt::Display for Cause {
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} failed: {}", self.request, self.cause)?;
+        // After details, which have lines of their own, a sentence has one too.
+        let mut joint = match &self.cause {
+            Cause::Refused(refusal) if !refusal.details.is_empty() => "\n",
+            _ => ". ",
+        };
         if let Cause::Refused(refusal) = &self.cause
             && (matches!(refusal.status, 401 | 403) || refusal.code == "InvalidAuthenticationInfo")
             && refusal.sent_with != SentWith::Nothing
         {
-            write!(f, ". It was sent with {}", refusal.credential)?;
+            write!(f, "{joint}It was sent with {}", refusal.credential)?;
+            joint = ". ";
         }
         match self.advice() {
             "" => Ok(()),
-            advice => write!(f, ". {advice}"),
+            advice => write!(f, "{joint}{advice}"),
         }
     }
 }

@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::failure::{self, Cause, Refusal};
+use super::properties::State;
 use super::retry::{self, Attempt};
 use super::sending;
 use super::xml::{self, Listing};
@@ -13,10 +14,16 @@ use crate::transport::Headers;
 
 /// An error or a listing: a listing that is accepted reads back the same.
 pub fn xml(data: &[u8]) {
-    let (code, message) = xml::error(data);
-    assert!(!message.contains('\n') && code.len() + message.len() <= data.len());
-    if let Ok(listing) = xml::listing(data) {
+    let told = xml::error(data);
+    let details = told.details.iter();
+    let details: usize = details.map(|(name, text)| name.len() + text.len()).sum();
+    assert!(told.code.len() + told.message.len() + details <= data.len());
+    if let Ok(mut listing) = xml::listing(data) {
         assert!(listing.blobs.len() <= data.len() / "<Blob/>".len());
+        // What cannot be read is not written as such.
+        for blob in &mut listing.blobs {
+            blob.state = State::default();
+        }
         assert_eq!(xml::listing(written(&listing).as_bytes()), Ok(listing));
     }
 }
@@ -35,6 +42,11 @@ fn written(listing: &Listing) -> String {
         );
         if !blob.etag.is_empty() {
             let _ = write!(xml, "<Etag>{}</Etag>", escaped(&blob.etag));
+        }
+        if let Some(used) = blob.used {
+            let used = SystemTime::UNIX_EPOCH + Duration::from_secs(used);
+            let used = httpdate::fmt_http_date(used);
+            let _ = write!(xml, "<LastAccessTime>{used}</LastAccessTime>");
         }
         xml.push_str("</Properties></Blob>");
     }

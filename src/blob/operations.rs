@@ -4,6 +4,7 @@
 use std::rc::Rc;
 
 use super::failure::{Cause, Failure};
+use super::properties::{Properties, State};
 use super::xml::{self, Listing};
 use super::{Blobs, BlockIds, checksum};
 use crate::cache::layout::BlobKey;
@@ -31,17 +32,6 @@ pub(crate) enum Condition {
     Is(String),
 }
 
-/// A blob's size and version.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Properties {
-    /// In bytes.
-    pub(crate) size: u64,
-    /// When it was last written or touched, in seconds since the Unix epoch; 0
-    /// where the service does not say.
-    pub(crate) modified: u64,
-    pub(crate) etag: String,
-}
-
 /// A whole blob, and its version.
 pub(crate) struct Whole {
     pub(crate) bytes: Vec<u8>,
@@ -62,21 +52,29 @@ pub(crate) enum Span<B> {
 pub(crate) type Page = Listing;
 
 impl<T: Transport> Blobs<'_, T> {
-    /// Get Blob Properties: none where there is no such blob.
+    /// Get Blob Properties: none where there is no such blob. One whose length
+    /// the answer does not tell is there, and of no use.
     pub(crate) async fn properties(&self, key: &BlobKey) -> Result<Option<Properties>, Failure> {
         let request = self.request(Method::Head, Some(key));
         let Some(answer) = self.or_absent(self.send(&request, 200).await)? else {
             return Ok(None);
         };
         let length = answer.headers.get("content-length");
-        match length.and_then(|text| text.trim().parse().ok()) {
-            Some(size) => Ok(Some(Properties {
-                size,
-                modified: modified(&answer.headers),
-                etag: answer.headers.get("etag").unwrap_or("").to_owned(),
-            })),
-            None => Err(strange(&request, 200, "it does not tell the blob's length")),
-        }
+        let etag = answer.headers.get("etag").unwrap_or("").to_owned();
+        Ok(Some(
+            match length.and_then(|text| text.trim().parse().ok()) {
+                Some(size) => Properties {
+                    size,
+                    modified: modified(&answer.headers),
+                    etag,
+                    state: State::of(&answer.headers),
+                },
+                None => Properties {
+                    etag,
+                    ..Properties::refused("it does not contain the blob's length".to_owned())
+                },
+            },
+        ))
     }
 
     /// Get Blob, the whole of it: none where there is no such blob.
@@ -217,20 +215,24 @@ impl<T: Transport> Blobs<'_, T> {
         Condition::Is(etag.to_owned()).put_on(&mut request.headers);
         match self.send(&request, 202).await {
             Ok(_) => Ok(true),
-            Err(failure) if failure.is_absence() || failure.status() == 412 => Ok(false),
+            Err(failure) if failure.is_absence() => Ok(false),
+            Err(failure) if failure.status() == 412 && !failure.refuses_this_blob() => Ok(false),
             Err(failure) => Err(failure),
         }
     }
 
     /// Set Blob Metadata to what it is already: changes nothing but the time of
     /// the last change, and with it the ETag. False where there is no such blob,
-    /// or only an archived one, which nobody can read.
+    /// or one that cannot be read.
     /// <https://learn.microsoft.com/rest/api/storageservices/set-blob-metadata>
     pub(crate) async fn touch(&self, key: &BlobKey) -> Result<bool, Failure> {
         let found = self.request(Method::Head, Some(key));
         let Some(found) = self.or_absent(self.send(&found, 200).await)? else {
             return Ok(false);
         };
+        if State::of(&found.headers) != State::Readable {
+            return Ok(false);
+        }
         let mut request = self.request(Method::Put, Some(key));
         request.query = vec![("comp", "metadata".to_owned())];
         for (name, value) in found.headers.iter() {
@@ -254,7 +256,9 @@ impl<T: Transport> Blobs<'_, T> {
     }
 
     /// List Blobs whose keys begin with `prefix`, at most `count` of them, from
-    /// where the last part ended. A container that does not exist holds none.
+    /// where the last part ended. A container that does not exist holds none; of
+    /// one that anybody may read but not list, Azure says to those without a
+    /// credential that it does not exist, which is a failure here.
     pub(crate) async fn list(
         &self,
         prefix: &str,
@@ -266,6 +270,8 @@ impl<T: Transport> Blobs<'_, T> {
             ("restype", "container".to_owned()),
             ("comp", "list".to_owned()),
             ("maxresults", count.to_string()),
+            // By it some directories are told from blobs.
+            ("include", "metadata".to_owned()),
         ];
         // Azurite takes an empty value for a value.
         if !prefix.is_empty() {
@@ -274,7 +280,11 @@ impl<T: Transport> Blobs<'_, T> {
         request
             .query
             .extend(marker.map(|marker| ("marker", marker)));
-        match self.or_absent(self.fetch(&request, MAX_LISTING).await)? {
+        let listed = match self.fetch(&request, MAX_LISTING).await {
+            Err(failure) if failure.was_sent_by_nobody() => return Err(failure),
+            listed => self.or_absent(listed)?,
+        };
+        match listed {
             None => Ok(Page::default()),
             Some(answer) => xml::listing(&answer.body).map_err(|why| strange(&request, 200, &why)),
         }

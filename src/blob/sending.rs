@@ -21,7 +21,11 @@ const SLOWEST: u64 = 32 * 1024;
 const CONNECT: Duration = Duration::from_secs(20);
 
 /// What is said of an answer that is not what the store's checksum says.
-const CHANGED: &str = "the bytes that arrived are not those of the answer's Content-MD5";
+pub(super) const CHANGED: &str = "the bytes that arrived are not those of the answer's Content-MD5";
+
+/// What is said of an answer that cannot be read.
+const COMPRESSED: &str =
+    "it is compressed, which was not asked for; a proxy in between may do that";
 
 /// Who sends these requests.
 const USER_AGENT: &str = concat!("build-cache-azblob/", env!("CARGO_PKG_VERSION"));
@@ -47,8 +51,44 @@ impl<T: Transport> Blobs<'_, T> {
         request: &Request,
         expected: u16,
     ) -> Result<Response<T::Body>, Failure> {
-        self.send_within(&mut Tries::default(), request, expected)
-            .await
+        let mut tries = Tries::default();
+        match self.send_within(&mut tries, request, expected).await {
+            Err(failure) if request.method == Method::Head && failure.is_unexplained() => {
+                Err(self.explained(request, failure).await)
+            }
+            outcome => outcome,
+        }
+    }
+
+    /// The failure of a HEAD with what Azure says to a GET of the same, as the
+    /// answer to a HEAD has no body. One GET serves the whole call: what is
+    /// refused to one blob for a reason of the credential or the network is
+    /// refused to all.
+    async fn explained(&self, request: &Request, mut failure: Failure) -> Failure {
+        let mut explanation = self.explanation.lock().await;
+        if explanation.is_none() {
+            let mut question = request.clone();
+            question.method = Method::Get;
+            question.headers.push("range", "bytes=0-0");
+            let at = shift(self.transport.time_of_day(), self.clock_ahead.get());
+            let mut told = Refusal::default();
+            if let Ok((signed, _)) = self.signed(&question, at).await {
+                self.requests.set(self.requests.get() + 1);
+                if let Err(Cause::Refused(refusal)) = self.attempt(&signed, at, 206).await {
+                    told = *refusal;
+                }
+            }
+            *explanation = Some(told);
+        }
+        if let (Some(told), Cause::Refused(refusal)) = (&*explanation, &mut failure.cause)
+            && told.status == refusal.status
+            && (refusal.code.is_empty() || refusal.code == told.code)
+        {
+            refusal.code.clone_from(&told.code);
+            refusal.message.clone_from(&told.message);
+            refusal.details.clone_from(&told.details);
+        }
+        failure
     }
 
     /// Sends a request that is answered with 200 and reads the answer's body,
@@ -66,6 +106,16 @@ impl<T: Transport> Blobs<'_, T> {
                 body,
             } = self.send_within(&mut tries, request, 200).await?;
             let error = match self.transport.collect(body, limit).await {
+                Ok(body) if is_compressed(&headers, &body) => {
+                    let cause = Cause::Strange {
+                        status: 200,
+                        why: COMPRESSED.to_owned(),
+                    };
+                    return Err(Failure {
+                        request: request.summary(),
+                        cause,
+                    });
+                }
                 Ok(body) if checksum::fits(&headers, &body) => {
                     return Ok(Response {
                         status,
@@ -81,7 +131,7 @@ impl<T: Transport> Blobs<'_, T> {
         }
     }
 
-    /// Sends a request until there is an answer that is no failure.
+    /// Sends a request until there is an answer that is not a failure.
     async fn send_within(
         &self,
         tries: &mut Tries,
@@ -206,8 +256,8 @@ impl<T: Transport> Blobs<'_, T> {
         Err(Cause::Refused(Box::new(refusal)))
     }
 
-    /// What the service says about its no. A body that cannot be read tells
-    /// nothing, which is no reason to fail in another way.
+    /// What the service says about its refusal. A body that cannot be read tells
+    /// nothing, which is not a reason to fail in another way.
     async fn refusal(
         &self,
         request: &Request,
@@ -226,7 +276,16 @@ impl<T: Transport> Blobs<'_, T> {
                 collected.unwrap_or_default()
             }
         };
-        let (in_body, message) = xml::error(&text);
+        let mut told = xml::error(&text);
+        if is_compressed(&headers, &text) {
+            told.message = format!("(its text cannot be shown: {COMPRESSED})");
+        }
+        for secret in sent_secrets(request) {
+            told.message = told.message.replace(&secret, "[redacted]");
+            for (_, text) in &mut told.details {
+                *text = text.replace(&secret, "[redacted]");
+            }
+        }
         let field = |name| headers.get(name).unwrap_or("").to_owned();
         let code = field("x-ms-error-code");
         let date = headers
@@ -234,15 +293,43 @@ impl<T: Transport> Blobs<'_, T> {
             .and_then(|date| httpdate::parse_http_date(date).ok());
         Refusal {
             status,
-            code: if code.is_empty() { in_body } else { code },
+            code: if code.is_empty() { told.code } else { code },
             request_id: field("x-ms-request-id"),
-            message,
+            message: told.message,
+            details: told.details,
             clock_ahead: date.map(|date| ahead(date, signed_at)),
             retry_after: failure::retry_after(&headers, date.unwrap_or(signed_at)),
             sent_with: SentWith::of(request),
             credential: self.credential.describe(),
         }
     }
+}
+
+/// Whether a body is compressed. Azure does so with none that it makes itself,
+/// and the host undoes it where it knows how.
+fn is_compressed(headers: &Headers, body: &[u8]) -> bool {
+    let coding = headers.get("content-encoding").unwrap_or_default();
+    let is_text = |b: u8| b.is_ascii_whitespace() || b == b'<' || b == b'{' || b == 0xef;
+    !matches!(coding, "" | "identity") && body.first().is_some_and(|&b| !is_text(b))
+}
+
+/// What of a request a server must not have us show when it repeats it: the
+/// signature or the token. Azure does, where a signature is not the right one.
+fn sent_secrets(request: &Request) -> Vec<String> {
+    let authorization = request.headers.get("authorization");
+    let signature = authorization.and_then(|text| text.rsplit([' ', ':']).next());
+    let mut secrets: Vec<String> = signature.map(str::to_owned).into_iter().collect();
+    let query = request.given_query.as_ref().map(|query| query.expose());
+    for field in query.unwrap_or_default().split('&') {
+        if let Some(signature) = field.strip_prefix("sig=") {
+            let plain = percent_encoding::percent_decode_str(signature);
+            secrets.push(plain.decode_utf8_lossy().into_owned());
+            secrets.push(signature.to_owned());
+        }
+    }
+    // A shorter one is none.
+    secrets.retain(|secret| secret.len() > 3);
+    secrets
 }
 
 /// By how much our clock was wrong, in seconds, if that is why the service

@@ -7,7 +7,7 @@ use futures::executor::block_on;
 
 use super::failure::{Cause, Refusal};
 use super::retry::{Attempt, wait};
-use super::{Blobs, Condition, Failure, Span, xml};
+use super::{Blobs, Condition, Failure, Span, State, xml};
 use crate::cache::layout::BlobKey;
 use crate::config::Config;
 use crate::credential::Credential;
@@ -347,6 +347,7 @@ fn a_listing_is_read_in_every_dialect() {
           <Blob><Name>blobs/a&amp;b &#233;</Name><Properties>
             <Last-Modified>Thu, 01 Jan 1970 00:00:20 GMT</Last-Modified>
             <Etag>0x8D</Etag><Content-Length>42</Content-Length><AccessTier>Hot</AccessTier>
+            <LastAccessTime>Thu, 01 Jan 1970 00:01:00 GMT</LastAccessTime>
           </Properties><OrMetadata/></Blob>
           <Blob><Name Encoded=\"true\">x%EF%BF%BEy</Name><Properties>
             <Last-Modified>Thu, 01 Jan 1970 00:00:00 GMT</Last-Modified>
@@ -365,6 +366,7 @@ fn a_listing_is_read_in_every_dialect() {
         ("blobs/a&b é", 42, 20)
     );
     assert_eq!((&*first.etag, &*second.etag), ("\"0x8D\"", "\"0x9\""));
+    assert_eq!((first.used, second.used), (Some(60), None));
     assert_eq!(second.key, "x\u{fffe}y");
 
     let empty = b"<EnumerationResults><Blobs/><NextMarker/></EnumerationResults>";
@@ -373,11 +375,6 @@ fn a_listing_is_read_in_every_dialect() {
 
 #[test]
 fn what_is_no_listing_is_an_error() {
-    let of = |properties: &str| {
-        format!(
-            "<EnumerationResults><Blobs><Blob><Properties>{properties}</Properties></Blob></Blobs></EnumerationResults>"
-        )
-    };
     for text in [
         String::new(),
         "{}".to_owned(),
@@ -385,8 +382,6 @@ fn what_is_no_listing_is_an_error() {
         "<EnumerationResults><Blobs>".to_owned(),
         "<EnumerationResults></Blobs>".to_owned(),
         "<EnumerationResults>&nbsp;</EnumerationResults>".to_owned(),
-        of("<Content-Length>-1</Content-Length>"),
-        of("<Last-Modified>yesterday</Last-Modified>"),
     ] {
         assert!(xml::listing(text.as_bytes()).is_err(), "{text}");
     }
@@ -394,10 +389,220 @@ fn what_is_no_listing_is_an_error() {
 }
 
 #[test]
+fn a_listing_tells_which_blobs_cannot_be_read_and_a_damaged_entry_costs_no_other() {
+    let of = |blob: &str| {
+        let xml = format!(
+            "<EnumerationResults><Blobs><Blob>{blob}</Blob><Blob><Name>good</Name></Blob></Blobs></EnumerationResults>"
+        );
+        let mut blobs = xml::listing(xml.as_bytes()).unwrap().blobs;
+        assert_eq!(blobs[1].state, State::Readable, "{blob}");
+        blobs.swap_remove(0).state
+    };
+    let property = |property: &str| of(&format!("<Properties>{property}</Properties>"));
+    assert_eq!(
+        property("<AccessTier>Archive</AccessTier>"),
+        State::Archived
+    );
+    assert_eq!(
+        property(
+            "<AccessTier>Archive</AccessTier><ArchiveStatus>rehydrate-pending-to-hot</ArchiveStatus>"
+        ),
+        State::Rehydrating
+    );
+    assert_eq!(
+        property("<ResourceType>directory</ResourceType>"),
+        State::Directory
+    );
+    assert_eq!(
+        of("<Metadata><hdi_isfolder>true</hdi_isfolder></Metadata>"),
+        State::Directory
+    );
+    assert_eq!(
+        of("<Metadata><other>true</other></Metadata>"),
+        State::Readable
+    );
+    for damaged in [
+        "<Content-Length>-1</Content-Length>",
+        "<Last-Modified>yesterday</Last-Modified>",
+    ] {
+        assert!(matches!(property(damaged), State::Refused(_)), "{damaged}");
+    }
+}
+
+#[test]
 fn an_error_body_that_is_no_xml_tells_nothing() {
     let body = b"<Error><Code>C</Code><Message>M\nRequestId:1</Message></Error>";
-    assert_eq!(xml::error(body), ("C".to_owned(), "M".to_owned()));
+    let told = xml::error(body);
+    assert_eq!((&*told.code, &*told.message), ("C", "M"));
     for body in [&b""[..], b"busy", b"<html><br></html>", b"<Error><Code>C"] {
         assert_eq!(xml::error(body), Default::default());
+    }
+}
+
+/// A refusal whose body has these elements beside code and message.
+fn refusal(status: u16, code: &str, details: &str) -> Reply {
+    let body = format!(
+        "<?xml version=\"1.0\"?><Error><Code>{code}</Code><Message>Why not.\nRequestId:r-1\n\
+         Time:2026</Message>{details}</Error>"
+    );
+    Reply::azure(status)
+        .with("x-ms-error-code", code)
+        .body(body)
+}
+
+#[test]
+fn azures_own_words_are_shown_with_all_that_it_says_beside() {
+    for (status, code, details, lines) in [
+        (
+            403,
+            "AuthenticationFailed",
+            "<AuthenticationErrorDetail>Signed expiry time [Wed] must be after signed start time \
+             [Thu]</AuthenticationErrorDetail>",
+            "\n  AuthenticationErrorDetail: Signed expiry time [Wed] must be after signed start \
+             time [Thu]\nIt was sent with the key",
+        ),
+        (
+            400,
+            "InvalidHeaderValue",
+            "<HeaderName>x-ms-version</HeaderName><HeaderValue>1</HeaderValue><Empty/>",
+            "\n  HeaderName: x-ms-version\n  HeaderValue: 1",
+        ),
+        (
+            403,
+            "AuthenticationFailed",
+            "<AuthenticationErrorDetail>String to sign was 'PUT\n\n0'</AuthenticationErrorDetail>",
+            "\n  AuthenticationErrorDetail: String to sign was 'PUT\n    \n    0'\n",
+        ),
+    ] {
+        let (outcome, _) = put(&[], in_turn(vec![Ok(refusal(status, code, details))]));
+        let text = Error::from(outcome.unwrap_err()).to_string();
+        assert!(text.contains(lines), "{text}");
+        assert!(
+            !text.contains("RequestId") && !text.contains("Time:"),
+            "{text}"
+        );
+    }
+}
+
+#[test]
+fn a_signature_that_azure_repeats_is_not_shown() {
+    let sas = [
+        ("secret_access_key", ""),
+        ("sas_token", "sv=1&sig=hunter2%2B"),
+    ];
+    for attributes in [&[][..], &sas] {
+        let (outcome, transport) = put(attributes, |request: &Request| {
+            let sent = request.headers.get("authorization");
+            let sent = sent
+                .and_then(|text| text.rsplit(':').next())
+                .unwrap_or("hunter2+");
+            let detail = format!(
+                "<AuthenticationErrorDetail>The MAC signature found '{sent}' is not the same\
+                 </AuthenticationErrorDetail>"
+            );
+            Ok(refusal(403, "AuthenticationFailed", &detail))
+        });
+        let text = outcome.unwrap_err().to_string();
+        assert!(text.contains("found '[redacted]' is not"), "{text}");
+        let sent = transport.requests.borrow();
+        let sent = sent[0]
+            .headers
+            .get("authorization")
+            .unwrap_or("SharedKey a:hunter2+");
+        assert!(!text.contains(sent.rsplit(':').next().unwrap()), "{text}");
+    }
+}
+
+#[test]
+fn the_reason_behind_a_head_without_a_body_is_asked_for_once() {
+    let detail = "<AuthenticationErrorDetail>it is over</AuthenticationErrorDetail>";
+    for (head, get, explained) in [
+        (
+            Reply::azure(403).with("x-ms-error-code", "AuthenticationFailed"),
+            refusal(403, "AuthenticationFailed", detail),
+            true,
+        ),
+        (
+            Reply::azure(400),
+            refusal(400, "InvalidHeaderValue", detail),
+            true,
+        ),
+        (
+            Reply::azure(409).with("x-ms-error-code", "Other"),
+            refusal(409, "Third", detail),
+            false,
+        ),
+        (Reply::azure(403), Reply::azure(206), false),
+        (Reply::azure(403), Reply::foreign(502), false),
+    ] {
+        let (config, transport) = (
+            config(&[]),
+            Scripted::new(|request: &Request| match request.method.as_str() {
+                "HEAD" => Ok(head.clone()),
+                _ => Ok(get.clone()),
+            }),
+        );
+        let credential = Credential::find(&config).unwrap();
+        let blobs = Blobs::new(&transport, &config, &credential);
+        let keys = [BlobKey::new("a"), BlobKey::new("b"), BlobKey::new("c")];
+        let asked = keys.iter().map(|key| blobs.properties(key));
+        for outcome in block_on(futures::future::join_all(asked)) {
+            let text = outcome.unwrap_err().to_string();
+            assert_eq!(
+                text.contains("Why not") && text.contains("it is over"),
+                explained,
+                "{text}"
+            );
+            assert!(text.starts_with("HEAD "), "{text}");
+        }
+        assert_eq!((transport.count("GET"), transport.count("HEAD")), (1, 3));
+        assert_eq!(blobs.requests(), 4);
+    }
+}
+
+#[test]
+fn what_is_not_there_is_not_asked_for_twice() {
+    for reply in [
+        Reply::azure(404).with("x-ms-error-code", "BlobNotFound"),
+        Reply::azure(404),
+        Reply::azure(412),
+    ] {
+        let (config, transport) = (config(&[]), Scripted::new(in_turn(vec![Ok(reply)])));
+        let credential = Credential::find(&config).unwrap();
+        let blobs = Blobs::new(&transport, &config, &credential);
+        let _ = block_on(blobs.properties(&BlobKey::new("k")));
+        assert_eq!(transport.sent.borrow().len(), 1);
+    }
+}
+
+#[test]
+fn a_compressed_answer_is_refused_in_words_and_plain_text_is_read_whatever_it_is_called() {
+    let gzip = |reply: Reply, body: &[u8]| reply.with("content-encoding", "gzip").body(body);
+    let packed = b"\x1f\x8b\x08\x00";
+    let listing = b"<EnumerationResults><Blobs/><NextMarker/></EnumerationResults>";
+    for (reply, part) in [
+        (
+            gzip(Reply::azure(200), packed),
+            "it is compressed, which was not asked for",
+        ),
+        (
+            gzip(Reply::azure(400).with("x-ms-error-code", "Bad"), packed),
+            "400 Bad: (its text cannot be shown",
+        ),
+        (gzip(Reply::azure(200), listing), ""),
+    ] {
+        let (config, transport) = (config(&[]), Scripted::new(in_turn(vec![Ok(reply)])));
+        let credential = Credential::find(&config).unwrap();
+        let blobs = Blobs::new(&transport, &config, &credential);
+        match block_on(blobs.list("", 1, None)) {
+            Ok(page) => assert!(part.is_empty() && page.blobs.is_empty()),
+            Err(failure) => {
+                let text = failure.to_string();
+                assert!(!part.is_empty() && text.contains(part), "{text}");
+            }
+        }
+        for request in transport.requests.borrow().iter() {
+            assert!(request.headers.get("accept-encoding").is_none());
+        }
     }
 }

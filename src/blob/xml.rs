@@ -5,6 +5,8 @@ use quick_xml::XmlVersion;
 use quick_xml::events::Event;
 use quick_xml::reader::Reader;
 
+use super::properties::State;
+
 /// A blob in a listing.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Listed {
@@ -18,6 +20,7 @@ pub(crate) struct Listed {
     pub(crate) used: Option<u64>,
     /// In quotes, as conditions take it.
     pub(crate) etag: String,
+    pub(crate) state: State,
 }
 
 /// A part of a listing.
@@ -32,7 +35,6 @@ pub(crate) struct Listing {
 pub(super) fn listing(xml: &[u8]) -> Result<Listing, String> {
     let mut listing = Listing::default();
     let mut blob = Listed::default();
-    let mut wrong = None;
     let mut is_listing = false;
     walk(xml, |path, is_encoded, text| match path {
         ["EnumerationResults"] => is_listing = true,
@@ -51,23 +53,23 @@ pub(super) fn listing(xml: &[u8]) -> Result<Listing, String> {
         ["EnumerationResults", "Blobs", "Blob", "Properties", name] => match *name {
             "Content-Length" => match text.parse() {
                 Ok(size) => blob.size = size,
-                Err(_) => wrong = Some("it holds a size that is no number"),
+                Err(_) => blob.state = unlisted("its size is not a number"),
             },
             "Last-Modified" => match seconds(text) {
                 Some(seconds) => blob.modified = seconds,
-                None => wrong = Some("it holds a date that is none"),
+                None => blob.state = unlisted("the date of its last change is not a date"),
             },
             // Only where last access time tracking is turned on.
             "LastAccessTime" => blob.used = seconds(text),
             "Etag" => blob.etag = format!("\"{}\"", text.trim_matches('"')),
-            _ => {}
+            name => blob.state.hear(name, text),
         },
+        ["EnumerationResults", "Blobs", "Blob", "Metadata", name] => blob.state.hear(name, text),
         _ => {}
     })?;
-    match wrong {
-        Some(wrong) => Err(wrong.to_owned()),
-        None if !is_listing => Err("it is no listing".to_owned()),
-        None => Ok(listing),
+    match is_listing {
+        true => Ok(listing),
+        false => Err("it is not a listing".to_owned()),
     }
 }
 
@@ -78,19 +80,55 @@ pub(super) fn seconds(date: &str) -> Option<u64> {
     Some(since.as_secs())
 }
 
-/// Reads an error's code and message; empty where the body is no such thing.
-pub(super) fn error(xml: &[u8]) -> (String, String) {
-    let (mut code, mut message) = (String::new(), String::new());
+/// The state of a blob whose entry in a listing is damaged: it costs no other.
+fn unlisted(why: &str) -> State {
+    State::Refused(format!("in the listing, {why}"))
+}
+
+/// What an error's body says.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(super) struct Told {
+    pub(super) code: String,
+    /// Azure's own words.
+    pub(super) message: String,
+    /// What it says beside: names such as `HeaderName`, and their values.
+    pub(super) details: Vec<(String, String)>,
+}
+
+/// How much of a detail is kept, in bytes: the text that a signature covers has
+/// some hundreds.
+const LONGEST_DETAIL: usize = 1500;
+
+/// How many details are kept; Azure gives up to four.
+const MOST_DETAILS: usize = 8;
+
+/// Reads an error; empty if the body is not one.
+pub(super) fn error(xml: &[u8]) -> Told {
+    let mut told = Told::default();
     let read = walk(xml, |path, _, text| match path {
-        ["Error", "Code"] => code = text.to_owned(),
-        // The lines that follow repeat the request id and the time.
-        ["Error", "Message"] => message = text.lines().next().unwrap_or("").trim().to_owned(),
+        ["Error", "Code"] => told.code = text.trim().to_owned(),
+        ["Error", "Message"] => told.message = own_words(text),
+        ["Error", name] if told.details.len() < MOST_DETAILS => {
+            let text = own_words(text);
+            if !text.is_empty() {
+                let text = text[..text.floor_char_boundary(LONGEST_DETAIL)].to_owned();
+                told.details.push(((*name).to_owned(), text));
+            }
+        }
         _ => {}
     });
     match read {
-        Ok(()) => (code, message),
-        Err(_) => Default::default(),
+        Ok(()) => told,
+        Err(_) => Told::default(),
     }
+}
+
+/// A text without the lines that repeat the request's id and time.
+fn own_words(text: &str) -> String {
+    let lines = text.lines().map(str::trim_end);
+    let is_own = |line: &&str| !line.starts_with("RequestId:") && !line.starts_with("Time:");
+    let lines: Vec<&str> = lines.filter(is_own).collect();
+    lines.join("\n").trim().to_owned()
 }
 
 /// The body of Put Block List: these uncommitted blocks, in this order.
@@ -106,22 +144,22 @@ pub(super) fn block_list(ids: impl Iterator<Item = String>) -> String {
     xml
 }
 
-/// How deep elements may stand in each other: in Azure's answers they go 5
+/// How deep elements may be nested: in Azure's answers they go 5
 /// deep, and each costs the length of its path.
 const MAX_DEPTH: usize = 32;
 
 /// Goes through a document and calls `leave` at the end of each element: its
 /// path from the root, whether it says `Encoded="true"`, and its text.
 fn walk(xml: &[u8], mut leave: impl FnMut(&[&str], bool, &str)) -> Result<(), String> {
-    let xml = std::str::from_utf8(xml).map_err(|_| "it is no UTF-8")?;
+    let xml = std::str::from_utf8(xml).map_err(|_| "it is not UTF-8")?;
     let mut reader = Reader::from_str(xml.trim_start_matches('\u{feff}'));
     let mut path: Vec<String> = Vec::new();
     let mut is_encoded = false;
     let mut text = String::new();
-    let no_xml = |_| "it is no XML".to_owned();
+    let no_xml = |_| "it is not XML".to_owned();
     loop {
         if path.len() > MAX_DEPTH {
-            return Err("its elements stand too deep in each other".to_owned());
+            return Err("its elements are nested too deeply".to_owned());
         }
         match reader.read_event().map_err(no_xml)? {
             Event::Start(element) => {

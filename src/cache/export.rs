@@ -1,9 +1,11 @@
 //! Export: what the store lacks, then the manifest under every name.
 //!
 //! A layer is sent as soon as it is known to be missing; no name is written
-//! before all layers are durable.
+//! before all layers are durable. One that can be neither used as the store
+//! holds it nor replaced stops no other: it is named at the end, and no name is
+//! written that would promise it.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
 
@@ -12,10 +14,10 @@ use futures::future::try_join3;
 use futures::stream::StreamExt as _;
 
 use super::Cache;
-use super::find::is_usable;
 use super::manifest::Manifest;
 use super::upload::Upload;
-use crate::blob::{Blobs, Condition, Properties};
+use super::usable::Step;
+use crate::blob::{Blobs, Properties};
 use crate::digest::Digest;
 use crate::error::Error;
 use crate::side_by_side::{Job, side_by_side};
@@ -50,6 +52,7 @@ impl<T: Transport> Cache<T> {
 
         // What is missing is sent while the rest is still being looked up.
         let uploads = RefCell::new(Vec::new());
+        let named = Cell::new(0);
         let (small, small_parts) = mpsc::unbounded();
         let (large, large_parts) = mpsc::unbounded();
         let looking = async {
@@ -58,8 +61,8 @@ impl<T: Transport> Cache<T> {
             let (small, large) = (small, large);
             self.look_up(blobs, digests, &|digest, found| {
                 let size = sizes.get(&digest).copied().unwrap_or_default();
-                if let Some(condition) = self.condition(digest, size, found) {
-                    let upload = Rc::new(self.upload(blobs, digest, size, condition));
+                if let Some(step) = self.step(digest, size, found, &named) {
+                    let upload = Rc::new(self.upload(blobs, digest, size, step));
                     uploads.borrow_mut().push(Rc::clone(&upload));
                     let queue = if size > SMALL { &large } else { &small };
                     for number in 0..upload.parts() {
@@ -78,9 +81,10 @@ impl<T: Transport> Cache<T> {
         let sending_large = send_all(large_parts, tuning.parallelism);
         try_join3(looking, sending_small, sending_large).await?;
 
+        let uploads = uploads.into_inner();
+        self.check_for_obstacles(&uploads)?;
         self.publish_any(blobs, &self.config.names, json).await?;
 
-        let uploads = uploads.into_inner();
         let stored = || uploads.iter().filter(|upload| upload.has_stored());
         let layers_stored = count(stored().count());
         Ok(Summary {
@@ -92,28 +96,53 @@ impl<T: Transport> Cache<T> {
         })
     }
 
-    /// What to write a layer on, given what the store holds: none if that is
-    /// the layer.
-    pub(super) fn condition(
+    /// What to do about a layer, given what the store holds of it: none if that
+    /// is the layer.
+    pub(super) fn step(
         &self,
         digest: Digest,
         size: u64,
         found: Option<Properties>,
-    ) -> Option<Condition> {
-        match found {
-            None => Some(Condition::Absent),
-            Some(found) if is_usable(&found, size) => {
+        named: &Cell<u32>,
+    ) -> Option<Step> {
+        let step = Step::of(found.as_ref(), size, None);
+        let obstacle = found.and_then(|found| found.obstacle(size));
+        match (&step, obstacle) {
+            (Step::Reuse, _) => {
                 self.transport.emit(Event::LayerReused(digest));
-                None
+                return None;
             }
-            Some(found) => {
-                self.transport.emit(Event::Warning(format!(
-                    "the store holds {digest} with {} bytes instead of {size}: replacing it",
-                    found.size
-                )));
-                Some(Condition::Is(found.etag))
+            (Step::Write(_) | Step::Remove(_), Some(obstacle)) => {
+                self.warn(named, || {
+                    format!("{digest} cannot be used as it is stored: {obstacle}. Replacing it")
+                });
             }
+            _ => {}
         }
+        Some(step)
+    }
+
+    /// Fails if there are layers that can be neither used nor replaced.
+    pub(super) fn check_for_obstacles(&self, uploads: &[Rc<Upload<'_, T>>]) -> Result<(), Error> {
+        let obstacles = uploads.iter().filter_map(|upload| {
+            let why = upload.given_up()?;
+            Some(format!("{}: {why}", upload.digest()))
+        });
+        let mut obstacles: Vec<_> = obstacles.collect();
+        if obstacles.is_empty() {
+            return Ok(());
+        }
+        let count = obstacles.len();
+        obstacles.truncate(3);
+        let more = if count > obstacles.len() {
+            "; and others"
+        } else {
+            ""
+        };
+        Err(Error::Corrupt(format!(
+            "no name may promise a layer that can be neither used as it is stored nor replaced. {}{more}",
+            obstacles.join("; ")
+        )))
     }
 
     /// A layer to be sent.
@@ -122,7 +151,7 @@ impl<T: Transport> Cache<T> {
         blobs: &'a Blobs<'a, T>,
         digest: Digest,
         size: u64,
-        condition: Condition,
+        step: Step,
     ) -> Upload<'a, T> {
         let key = self.config.layout.blob(digest);
         let block_size = self.config.tuning.block_size;
@@ -131,7 +160,7 @@ impl<T: Transport> Cache<T> {
             blobs,
             key,
             (digest, size),
-            condition,
+            step,
             block_size,
         )
     }

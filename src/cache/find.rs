@@ -1,11 +1,10 @@
-//! Finding layers, for a host that asks about them one list at a time; and what
-//! counts as found.
+//! Finding layers, for a host that asks about them one list at a time.
 
 use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
 
 use super::Cache;
-use crate::blob::{Blobs, Properties};
+use crate::blob::{Blobs, Properties, State};
 use crate::digest::Digest;
 use crate::error::Error;
 use crate::transport::Transport;
@@ -13,22 +12,21 @@ use crate::transport::Transport;
 /// What the store holds of the layers that were looked for.
 pub(super) type Held = HashMap<Digest, Properties>;
 
-/// Whether what the store holds is the layer, by its size.
-pub(super) fn is_usable(found: &Properties, size: u64) -> bool {
-    found.size == size
-}
-
-/// Whether a layer is among those that the store holds, at its size.
+/// Whether a layer is among those that the store holds, and can be used.
 pub(super) fn is_stored(held: &Held, digest: Digest, size: u64) -> bool {
-    held.get(&digest)
-        .is_some_and(|found| is_usable(found, size))
+    let found = held.get(&digest);
+    found.is_some_and(|found| found.obstacle(size).is_none())
 }
 
 impl<T: Transport> Cache<T> {
-    /// Looks for layers. An answer for each, in their order.
+    /// Looks for layers. An answer for each, in their order: none also for one
+    /// whose bytes cannot be had.
     pub(crate) async fn find(&self, layers: Vec<Digest>) -> Result<Vec<Option<Properties>>, Error> {
         let held = self.held(&self.blobs(), each_once(&layers)).await?;
-        let found = layers.iter().map(|layer| held.get(layer).cloned());
+        let found = layers.iter().map(|layer| {
+            let found = held.get(layer)?;
+            (found.state == State::Readable).then(|| found.clone())
+        });
         Ok(found.collect())
     }
 

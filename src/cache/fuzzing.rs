@@ -5,11 +5,19 @@ use serde::de::IgnoredAny;
 use super::manifest::Manifest;
 
 /// A manifest's JSON: what is accepted is written so that it reads back the
-/// same, for BuildKit too.
+/// same, for BuildKit too. Layers that cannot be used keep their places.
 pub fn manifest(data: &[u8]) {
-    let Ok(mut manifest) = Manifest::from_json(data) else {
+    let Ok(parsed) = Manifest::as_far_as_usable(data) else {
         return;
     };
+    let (count, unusable) = (parsed.manifest.layers.len(), &parsed.unusable);
+    assert!(unusable.is_sorted_by(|before, after| before.index < after.index));
+    assert!(unusable.last().is_none_or(|last| last.index < count));
+    assert_eq!(parsed.usable_layers().count(), count - unusable.len());
+    if !unusable.is_empty() {
+        return;
+    }
+    let mut manifest = parsed.manifest;
     let json = manifest
         .to_json()
         .expect("what was accepted can be written");

@@ -1,7 +1,7 @@
 //! Inventory: what the store holds, and taking it away.
 
 use super::Cache;
-use crate::blob::{LONGEST_PAGE, Listed};
+use crate::blob::{LONGEST_PAGE, Listed, State};
 use crate::digest::Digest;
 use crate::error::Error;
 use crate::transport::Transport;
@@ -71,6 +71,11 @@ impl<T: Transport> Cache<T> {
         let page = self.blobs().list(&prefix, LONGEST_PAGE, marker).await?;
         listing.next = page.next;
         let named = page.blobs.into_iter().filter_map(|blob| {
+            // Directories are no caches and no layers, and of an entry that is
+            // damaged nothing can be said.
+            if matches!(blob.state, State::Directory | State::Refused(_)) {
+                return None;
+            }
             let name = self.name(listing.kind, &blob.key)?;
             Some(found(name, blob))
         });

@@ -88,7 +88,7 @@ impl Layout {
         listing_prefix(&[&self.prefix, &self.manifests])
     }
 
-    /// Whether the keys can stand in a container, else the attribute to change
+    /// Whether the keys can be in a container, else the attribute to change
     /// and why.
     pub(crate) fn check(&self, names: &[String]) -> Result<(), (&'static str, String)> {
         check_key(&self.blob(Digest::OF_NOTHING))

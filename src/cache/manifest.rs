@@ -8,7 +8,7 @@ mod wire;
 
 use crate::digest::Digest;
 
-/// The longest manifest that is read or written, in bytes. It stands in the
+/// The longest manifest that is read or written, in bytes. It is in the
 /// component's memory; one of this size would name some 200,000 layers.
 pub(crate) const MAX_MANIFEST: usize = 64 * 1024 * 1024;
 
@@ -34,12 +34,73 @@ pub(crate) struct Layer {
     pub(crate) parent: Option<u32>,
 }
 
+/// A manifest as somebody wrote it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Parsed {
+    /// The replacement of a layer that cannot be used has no more than
+    /// its digest: the records count the layers, so none is left out.
+    pub(crate) manifest: Manifest,
+    /// The layers that are not described as they have to be, in their order.
+    pub(crate) unusable: Vec<Unusable>,
+}
+
+/// A layer that nobody can use as a manifest describes it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Unusable {
+    /// Its place among the layers.
+    pub(crate) index: usize,
+    /// What the manifest calls its blob.
+    pub(crate) blob: String,
+    /// What is wrong with it.
+    pub(crate) why: &'static str,
+}
+
+impl std::fmt::Display for Unusable {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { index, blob, why } = self;
+        match blob.as_str() {
+            "" => write!(f, "layer {index} {why}"),
+            blob => {
+                let blob: String = blob.chars().take(100).collect();
+                write!(f, "layer {index} ({blob}) {why}")
+            }
+        }
+    }
+}
+
+impl Parsed {
+    /// The layers that are described as they have to be.
+    pub(crate) fn usable_layers(&self) -> impl Iterator<Item = &Layer> {
+        let mut unusable = self.unusable.iter().map(|layer| layer.index).peekable();
+        let layers = self.manifest.layers.iter().enumerate();
+        layers.filter_map(move |(index, layer)| match unusable.peek() {
+            Some(next) if *next == index => {
+                unusable.next();
+                None
+            }
+            _ => Some(layer),
+        })
+    }
+}
+
 impl Manifest {
-    /// Reads BuildKit's JSON, or says what is wrong with it.
+    /// Reads BuildKit's JSON, or says what is wrong with it. A single layer that
+    /// cannot be used makes the whole wrong.
+    #[cfg(any(test, fuzzing))]
     pub(crate) fn from_json(json: &[u8]) -> Result<Self, String> {
-        let manifest = wire::read(json)?;
-        manifest.check()?;
-        Ok(manifest)
+        let parsed = Self::as_far_as_usable(json)?;
+        match parsed.unusable.first() {
+            Some(unusable) => Err(unusable.to_string()),
+            None => Ok(parsed.manifest),
+        }
+    }
+
+    /// Reads BuildKit's JSON, as far as it can be used, or says what is wrong
+    /// with all of it.
+    pub(crate) fn as_far_as_usable(json: &[u8]) -> Result<Parsed, String> {
+        let parsed = wire::read(json)?;
+        parsed.manifest.check()?;
+        Ok(parsed)
     }
 
     /// Writes the JSON that BuildKit would write, or says why BuildKit could
@@ -60,25 +121,16 @@ impl Manifest {
     fn check(&self) -> Result<(), String> {
         for (index, layer) in self.layers.iter().enumerate() {
             let wrong = |what: &str| Err(format!("layer {index} {what}"));
-            if layer.media_type.is_empty() {
-                return wrong("has no media type");
-            }
-            if i64::try_from(layer.size).is_err() {
-                return wrong("has a size beyond all measure");
-            }
-            if (layer.size == 0) != (layer.blob == Digest::OF_NOTHING) {
-                return wrong("has a size that does not go with its digest");
-            }
-            if layer.created_at.as_deref().is_some_and(|t| !is_rfc3339(t)) {
-                return wrong("has a time of creation that is not RFC 3339");
+            if let Some(what) = layer.flaw() {
+                return wrong(what);
             }
             let parent = layer.parent.map(|parent| parent as usize);
             if parent.is_some_and(|parent| parent >= self.layers.len()) {
-                return wrong("stands on a layer that does not exist");
+                return wrong("has a parent that does not exist");
             }
         }
         match self.layer_in_a_circle() {
-            Some(index) => Err(format!("layer {index} stands on itself")),
+            Some(index) => Err(format!("layer {index} is its own parent")),
             None => Ok(()),
         }
     }
@@ -99,6 +151,25 @@ impl Manifest {
                 }
                 next = self.layers[index].parent.map(|parent| parent as usize);
             }
+        }
+        None
+    }
+}
+
+impl Layer {
+    /// What is wrong with the layer, beside its parent.
+    fn flaw(&self) -> Option<&'static str> {
+        if self.media_type.is_empty() {
+            return Some("has no media type");
+        }
+        if i64::try_from(self.size).is_err() {
+            return Some("has a size that is impossible");
+        }
+        if (self.size == 0) != (self.blob == Digest::OF_NOTHING) {
+            return Some("has a size that does not go with its digest");
+        }
+        if self.created_at.as_deref().is_some_and(|t| !is_rfc3339(t)) {
+            return Some("has a time of creation that is not RFC 3339");
         }
         None
     }

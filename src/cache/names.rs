@@ -4,11 +4,18 @@
 //! name. A name that those rules lead out of the manifests' folder is refused.
 
 use super::Cache;
-use super::import::Named;
 use super::layout::BlobKey;
+use super::manifest::Manifest;
 use crate::digest::Digest;
 use crate::error::Error;
 use crate::transport::Transport;
+
+/// A manifest, and the version in which it was read.
+pub(crate) struct Named {
+    pub(crate) manifest: Manifest,
+    /// The ETag.
+    pub(crate) version: String,
+}
 
 impl<T: Transport> Cache<T> {
     /// The names that the attributes give, in their order.
@@ -20,7 +27,17 @@ impl<T: Transport> Cache<T> {
     /// store has no such name.
     pub(crate) async fn load_name(&self, name: &str) -> Result<Option<Named>, Error> {
         let key = self.key_of(name)?;
-        self.load(&self.blobs(), &key).await?.transpose()
+        let Some((parsed, version)) = self.load(&self.blobs(), &key).await? else {
+            return Ok(None);
+        };
+        // Whoever asks for a manifest alone is not told of layers to leave out.
+        match parsed.unusable.first() {
+            Some(unusable) => Err(self.damaged(&key, unusable)),
+            None => Ok(Some(Named {
+                manifest: parsed.manifest,
+                version,
+            })),
+        }
     }
 
     /// The key of a name that the host chose.

@@ -1,6 +1,7 @@
 //! Publishing: a manifest under names, once all of its layers are known to be
-//! durable. Whoever stored them, the store itself is asked.
+//! durable. No matter who stored them, the store itself is asked.
 
+use std::cell::RefCell;
 use std::rc::Rc;
 
 use futures::stream::{self, StreamExt as _};
@@ -10,7 +11,7 @@ use super::export::layers_once;
 use super::find::is_stored;
 use super::layout::BlobKey;
 use super::manifest::{MAX_MANIFEST, Manifest};
-use crate::blob::{Blobs, Condition};
+use crate::blob::{Blobs, Condition, State};
 use crate::error::Error;
 use crate::side_by_side::{Job, side_by_side};
 use crate::transport::{Body, Event, Transport};
@@ -83,7 +84,8 @@ impl<T: Transport> Cache<T> {
         Ok(())
     }
 
-    /// Writes the manifest under every name, over what is there.
+    /// Writes the manifest under every name. A name that cannot be written costs
+    /// no other, and fails the export in the end.
     pub(super) async fn publish_any(
         &self,
         blobs: &Blobs<'_, T>,
@@ -91,17 +93,65 @@ impl<T: Transport> Cache<T> {
         json: Vec<u8>,
     ) -> Result<(), Error> {
         let json = Rc::new(json);
+        let (written, failed) = (RefCell::new(Vec::new()), RefCell::new(None));
         let writing = names.iter().map(|name| {
             let body = Body::Bytes(Rc::clone(&json));
+            let (written, failed) = (&written, &failed);
             async move {
-                let key = self.config.layout.manifest(name);
-                blobs.put(&key, body, &Condition::None).await?;
-                self.transport.emit(Event::ManifestStored(name.clone()));
+                match self.write_name(blobs, name, body).await {
+                    Ok(()) => {
+                        self.transport.emit(Event::ManifestStored(name.clone()));
+                        written.borrow_mut().push(format!("`{name}`"));
+                    }
+                    Err(error) => {
+                        failed.borrow_mut().get_or_insert(error);
+                    }
+                }
                 Ok(())
             }
         });
         let writing = stream::iter(writing).map(|job| -> Job { Box::pin(job) });
-        side_by_side(self.config.tuning.parallelism, writing.boxed_local()).await
+        side_by_side(self.config.tuning.parallelism, writing.boxed_local()).await?;
+        match (failed.into_inner(), written.into_inner().join(", ")) {
+            (None, _) => Ok(()),
+            (Some(error), written) if written.is_empty() => Err(error),
+            (Some(error), written) => {
+                Err(error.and(&format!("The cache was stored as {written} all the same")))
+            }
+        }
+    }
+
+    /// Writes the manifest under one name, also over one in the archive tier.
+    async fn write_name(&self, blobs: &Blobs<'_, T>, name: &str, json: Body) -> Result<(), Error> {
+        let key = self.config.layout.manifest(name);
+        let Err(failure) = blobs.put(&key, json.clone(), &Condition::None).await else {
+            return Ok(());
+        };
+        if !failure.refuses_this_blob() && !failure.is_lost_race() {
+            return Err(failure.into());
+        }
+        let found = blobs.properties(&key).await.ok().flatten();
+        match found.as_ref().map(|found| &found.state) {
+            Some(State::Archived | State::Rehydrating) => {
+                self.transport.emit(Event::Warning(format!(
+                    "the manifest of `{name}` is in the archive tier: replacing it"
+                )));
+                let etag = found.map(|found| found.etag).unwrap_or_default();
+                blobs.delete(&key, &etag).await?;
+                Ok(blobs.put(&key, json, &Condition::None).await?)
+            }
+            Some(State::Directory) => Err(Error::Other(format!(
+                "the cache cannot be stored as `{name}`: `{}` is a directory in this account, whose \
+                 namespace is hierarchical, as other caches have names that begin with `{name}/`. \
+                 Choose another name",
+                key.as_str()
+            ))),
+            _ if name.contains('/') => Err(Error::from(failure).and(
+                "In an account whose namespace is hierarchical, what stands before a `/` in a name \
+                 cannot be the name of another cache",
+            )),
+            _ => Err(failure.into()),
+        }
     }
 
     /// Writes the manifest under one name, if the condition holds.

@@ -1,5 +1,8 @@
 //! Storing one layer, for a host that learns of layers one at a time.
 
+use std::cell::Cell;
+use std::rc::Rc;
+
 use futures::stream::{self, StreamExt as _};
 
 use super::Cache;
@@ -17,14 +20,15 @@ impl<T: Transport> Cache<T> {
             )));
         }
         let blobs = &self.blobs();
-        let found = blobs.properties(&self.config.layout.blob(digest)).await?;
-        let Some(condition) = self.condition(digest, size, found) else {
+        let found = self.held(blobs, vec![digest]).await?.remove(&digest);
+        let Some(step) = self.step(digest, size, found, &Cell::new(0)) else {
             return Ok(false);
         };
-        let upload = self.upload(blobs, digest, size, condition);
-        let parts =
-            stream::iter(0..upload.parts()).map(|number| -> Job { Box::pin(upload.send(number)) });
+        let upload = &Rc::new(self.upload(blobs, digest, size, step));
+        let parts = 0..upload.parts();
+        let parts = stream::iter(parts).map(|number| -> Job { Box::pin(upload.send(number)) });
         side_by_side(self.config.tuning.parallelism, parts.boxed_local()).await?;
+        self.check_for_obstacles(std::slice::from_ref(upload))?;
         Ok(upload.has_stored())
     }
 }

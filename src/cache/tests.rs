@@ -6,6 +6,9 @@ mod importing;
 mod listing;
 mod looking_up;
 mod manifests;
+mod one_blob;
+mod publishing;
+mod single;
 mod store;
 
 use crate::cache::Cache;
@@ -30,6 +33,17 @@ fn open<T: Transport>(transport: T, extra: &[(&str, &str)]) -> Cache<T> {
 /// A cache over a script.
 fn scripted<F: Fn(&Request) -> Answer>(extra: &[(&str, &str)], script: F) -> Cache<Scripted<F>> {
     open(Scripted::new(script), extra)
+}
+
+/// A cache over a script, read without a credential.
+fn nobody<F: Fn(&Request) -> Answer>(script: F) -> Cache<Scripted<F>> {
+    let attributes = [
+        ("account_url", "http://127.0.0.1:10000/devstoreaccount1"),
+        ("anonymous", "true"),
+    ];
+    let attributes = attributes.map(|(name, value)| (name.to_owned(), value.to_owned()));
+    let config = Config::parse(attributes.into(), Vec::new()).unwrap();
+    Cache::open(Scripted::new(script), config).unwrap()
 }
 
 /// The digest of test layer `number`.

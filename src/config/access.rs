@@ -1,13 +1,13 @@
 //! Which way into the store the user gave, where there are several to give it.
 //!
-//! What an attribute says goes before what a variable says, and two attributes
-//! that let one in are an error. Among the variables the account's key goes
-//! first, then a SAS token, then a connection string; when none is set, there
-//! is the chain of Microsoft Entra ID. Anonymous access is never guessed, only
-//! asked for: a typing error in a variable's name should not end as a refusal
-//! that nobody understands.
+//! What an attribute says takes precedence over what a variable says, and two
+//! attributes that authenticate are an error. Among the variables the account's
+//! key comes first, then a SAS token, then a connection string; when none is
+//! set, there is the chain of Microsoft Entra ID. Anonymous access is never
+//! guessed, only asked for: a typing error in a variable's name should not end
+//! as a refusal that nobody understands.
 
-use super::attributes::{Attributes, Given};
+use super::attributes::{Attributes, Given, boolean};
 use crate::credential::{Access, Chain, ConnectionString, Held, Sas, SharedKey, Variables};
 use crate::error::Error;
 
@@ -23,10 +23,12 @@ pub(super) enum Way {
     Anonymous,
 }
 
-const CONNECTION_STRING: &str = "connection_string";
 const CONNECTION_VARIABLE: &str = "AZURE_STORAGE_CONNECTION_STRING";
 
 impl Way {
+    /// The attribute of a connection string.
+    pub(super) const CONNECTION_STRING: &'static str = "connection_string";
+
     /// Takes what was given. `sas_in_url` is the query of the account's
     /// address.
     pub(super) fn take(
@@ -41,7 +43,7 @@ impl Way {
             given.take_filled("secret_access_key", None).map(Self::Key),
             given.take_filled("sas_token", None).map(Self::Sas),
             in_attribute.map(Self::Sas),
-            Self::connection(given.take_filled(CONNECTION_STRING, None))?,
+            Self::connection(given.take_filled(Self::CONNECTION_STRING, None))?,
             anonymous(given)?.then_some(Self::Anonymous),
         ]
         .into_iter()
@@ -51,7 +53,7 @@ impl Way {
             let first = first.source();
             return Err(Error::attribute(
                 second.source(),
-                format!("{first} lets azblob into the account already: give only one of the two"),
+                format!("{first} authenticates already: give only one of the two"),
             ));
         }
         if way.is_some() {
@@ -100,8 +102,8 @@ impl Way {
                 Ok(Access::Sas { token, source })
             }
             Some(Self::Connection { source, parsed }) => {
-                match parsed.account {
-                    Some(other) if other != account && source == CONNECTION_STRING => {
+                match parsed.account() {
+                    Some(other) if other != account && source == Self::CONNECTION_STRING => {
                         return Err(Error::attribute(
                             source,
                             format!("it is for the account `{other}`, not for `{account}`"),
@@ -114,7 +116,11 @@ impl Way {
                     _ => {}
                 }
                 Ok(match parsed.held {
-                    Held::Key(key) => Access::SharedKey { key, source },
+                    Held::Key(key) => {
+                        let key = SharedKey::parse(account.to_owned(), key)
+                            .map_err(|reason| Error::attribute(source, reason))?;
+                        Access::SharedKey { key, source }
+                    }
                     Held::Sas(token) => Access::Sas { token, source },
                 })
             }
@@ -127,10 +133,9 @@ impl Way {
 fn anonymous(given: &mut Attributes) -> Result<bool, Error> {
     match given.take_filled("anonymous", None) {
         None => Ok(false),
-        Some(given) => match given.value.as_str() {
-            "true" => Ok(true),
-            "false" => Ok(false),
-            _ => Err(given.wrong("it must be `true` or `false`")),
+        Some(given) => match boolean(&given.value) {
+            Some(is_anonymous) => Ok(is_anonymous),
+            None => Err(given.wrong("it must be `true` or `false`")),
         },
     }
 }

@@ -2,6 +2,8 @@
 
 use std::net::Ipv4Addr;
 
+use crate::secret::unquoted;
+
 /// Where a storage account's Blob service is.
 ///
 /// Azure's own form is `https://ACCOUNT.blob.core.windows.net`; an emulator
@@ -13,7 +15,7 @@ pub(crate) struct AccountUrl {
     pub(crate) https: bool,
     /// `host` or `host:port`, in lower case, without the scheme's own port.
     pub(crate) authority: String,
-    /// What stands before the container: empty, or `/` and segments, encoded
+    /// What precedes the container: empty, or `/` and segments, encoded
     /// as on the wire, without a closing `/`.
     pub(crate) path: String,
 }
@@ -22,7 +24,7 @@ impl AccountUrl {
     /// Reads an address. Without a scheme it means https. The reason of a
     /// failure does not repeat the address, which may hold a secret.
     pub(crate) fn parse(text: &str) -> Result<Self, &'static str> {
-        let text = text.trim();
+        let text = unquoted(text);
         if text.is_empty() {
             return Err("empty: give an address such as https://ACCOUNT.blob.core.windows.net");
         }
@@ -52,7 +54,7 @@ impl AccountUrl {
             return Err("its path has characters that must be percent-encoded");
         }
         if path.split('/').any(is_step) {
-            return Err("its path has a step such as `..`, which clients take out: leave it out");
+            return Err("its path has a step such as `..`, which clients remove: leave it out");
         }
         Ok(Self {
             https,
@@ -61,31 +63,36 @@ impl AccountUrl {
         })
     }
 
-    /// The account's name as far as the address tells it: the host's first
-    /// label as in BuildKit, or else, where the account stands in the path,
-    /// the path's first segment. `-secondary` belongs to the endpoint, not to
-    /// the account.
-    pub(crate) fn account(&self) -> Option<String> {
-        let (host, _) = self
-            .authority
-            .rsplit_once(':')
-            .filter(|(_, port)| !port.ends_with(']'))
-            .unwrap_or((&self.authority, ""));
-        let in_path = self.path.split('/').nth(1).filter(|name| !name.is_empty());
-        let (first, rest) = host.split_once('.').unwrap_or((host, ""));
-        let is_address =
-            host.starts_with('[') || host.bytes().all(|b| b.is_ascii_digit() || b == b'.');
-        let name = match in_path {
-            Some(name) if !rest.split('.').any(|label| label == "blob") => name,
-            _ if is_address => return None,
-            _ => first,
-        };
-        let name = name.strip_suffix("-secondary").unwrap_or(name);
-        (!name.is_empty()).then(|| name.to_owned())
+    /// The host, without the port; an IPv6 address in its brackets.
+    pub(crate) fn host(&self) -> &str {
+        host_of(&self.authority)
+    }
+
+    /// Whether it is an address rather than a name.
+    pub(super) fn is_address(&self) -> bool {
+        let host = self.host();
+        host.starts_with('[') || host.parse::<Ipv4Addr>().is_ok()
     }
 }
 
-const NO_PORT: &str = "its port is no number from 1 to 65535";
+/// The host of `host` or `host:port`.
+fn host_of(authority: &str) -> &str {
+    match authority.rsplit_once(':') {
+        Some((host, port)) if !port.ends_with(']') => host,
+        _ => authority,
+    }
+}
+
+/// Whether what is sent to this `host` or `host:port` stays on this machine:
+/// `localhost` or a loopback address. Other names may lead anywhere.
+pub(crate) fn is_loopback(authority: &str) -> bool {
+    let host = host_of(authority);
+    // The parser of IPv6 addresses is not worth its size for one of them.
+    let address: Option<Ipv4Addr> = host.parse().ok();
+    ["localhost", "[::1]"].contains(&host) || address.is_some_and(|address| address.is_loopback())
+}
+
+const NO_PORT: &str = "its port is not a number from 1 to 65535";
 
 /// A host and perhaps a port, without the port that the scheme has anyway.
 fn parse_authority(text: &str, own_port: u16) -> Result<String, &'static str> {
@@ -120,7 +127,7 @@ fn parse_authority(text: &str, own_port: u16) -> Result<String, &'static str> {
     };
     if !is_host {
         return Err(
-            "it names no host: give an address such as https://ACCOUNT.blob.core.windows.net",
+            "it does not name a host: give an address such as https://ACCOUNT.blob.core.windows.net",
         );
     }
     if ends_in_a_number(&host) && host.parse::<Ipv4Addr>().is_err() {
@@ -155,7 +162,7 @@ fn ends_in_a_number(host: &str) -> bool {
             .is_some_and(|hex| hex.bytes().all(|b| b.is_ascii_hexdigit()))
 }
 
-/// Whether a segment of a path is no name but a step: to here, or up.
+/// Whether a segment of a path is not a name but a step: to here, or up.
 fn is_step(segment: &str) -> bool {
     let segment = segment.to_ascii_lowercase().replace("%2e", ".");
     segment == "." || segment == ".."

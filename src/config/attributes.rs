@@ -32,13 +32,13 @@ const fn plain(
 pub(crate) const ATTRIBUTES: &[Attribute] = &[
     plain(
         "account_url",
-        "Address of the storage account, such as https://ACCOUNT.blob.core.windows.net, which \
-         connection_string tells as well",
+        "Address of the storage account, such as https://ACCOUNT.blob.core.windows.net, or of the \
+         container in it; connection_string names it too",
         None,
     ),
     plain(
         "account_name",
-        "Name of the storage account, where account_url does not tell it",
+        "Name of the storage account, if account_url does not contain it",
         None,
     ),
     Attribute {
@@ -68,7 +68,7 @@ pub(crate) const ATTRIBUTES: &[Attribute] = &[
     ),
     plain(
         "container",
-        "Container that holds the cache; made when it is missing",
+        "Container that holds the cache; a push creates it if it is missing",
         Some("buildkit-cache"),
     ),
     plain(
@@ -131,15 +131,15 @@ pub(super) struct Given {
 }
 
 impl Given {
-    /// The error that this value does not do.
+    /// The error that this value is not acceptable.
     pub(super) fn wrong(&self, reason: impl Into<String>) -> Error {
         Error::attribute(self.source, reason)
     }
 
-    /// What the value says to `parse`, or the error that it does not do.
-    pub(super) fn read<T>(
+    /// What `parse` reads in the value, or the error that it is not acceptable.
+    pub(super) fn read<T, R: Into<String>>(
         &self,
-        parse: impl FnOnce(&str) -> Result<T, &'static str>,
+        parse: impl FnOnce(&str) -> Result<T, R>,
     ) -> Result<T, Error> {
         parse(&self.value).map_err(|reason| self.wrong(reason))
     }
@@ -158,11 +158,8 @@ impl Attributes {
     ) -> Result<Self, Error> {
         for (name, _) in &attributes {
             if !ATTRIBUTES.iter().any(|known| known.name == name) {
-                let nearest = nearest(name);
-                return Err(Error::attribute(
-                    name,
-                    format!("azblob has no such attribute; the nearest is `{nearest}`"),
-                ));
+                // Which one may have been meant, the host says.
+                return Err(Error::attribute(name, "azblob has no such attribute"));
             }
         }
         Ok(Self {
@@ -232,26 +229,12 @@ fn take_value<'a>(
         })
 }
 
-/// The known attribute that takes the fewest edits to get to.
-fn nearest(name: &str) -> &'static str {
-    let known = ATTRIBUTES.iter().map(|attribute| attribute.name);
-    known
-        .min_by_key(|known| distance(name, known))
-        .unwrap_or("")
-}
-
-/// The Levenshtein distance between two names; `-` and `_` count as one.
-fn distance(from: &str, to: &str) -> usize {
-    let plain = |text: &str| text.to_ascii_lowercase().replace('-', "_");
-    let (from, to) = (plain(from), plain(to));
-    let mut row: Vec<usize> = (0..=to.chars().count()).collect();
-    for (i, a) in from.chars().enumerate() {
-        let mut diagonal = std::mem::replace(&mut row[0], i + 1);
-        for (j, b) in to.chars().enumerate() {
-            let substituted = diagonal + usize::from(a != b);
-            diagonal = row[j + 1];
-            row[j + 1] = substituted.min(row[j] + 1).min(diagonal + 1);
-        }
+/// Reads a boolean in the forms that Go's `strconv.ParseBool` accepts, as
+/// BuildKit and its tools do.
+pub(crate) fn boolean(text: &str) -> Option<bool> {
+    match text.trim() {
+        "1" | "t" | "T" | "true" | "TRUE" | "True" => Some(true),
+        "0" | "f" | "F" | "false" | "FALSE" | "False" => Some(false),
+        _ => None,
     }
-    row.last().copied().unwrap_or(0)
 }

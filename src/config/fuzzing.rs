@@ -3,7 +3,7 @@
 use percent_encoding::percent_decode_str;
 
 use super::attributes::ATTRIBUTES;
-use super::{AccountUrl, Config};
+use super::{AccountUrl, Config, Place};
 use crate::digest::Digest;
 use crate::fuzzing::SECRET;
 
@@ -70,7 +70,10 @@ pub fn account_url(data: &[u8]) {
     if let Ok(url) = AccountUrl::parse(text) {
         assert_is_contacted(&url);
         assert_eq!(AccountUrl::parse(&printed(&url)).as_ref(), Ok(&url));
-        assert!(url.account().is_none_or(|account| !account.is_empty()));
+        if let Ok(place) = Place::find(url, &[]) {
+            assert_is_contacted(&place.url);
+            assert!(place.account.is_none_or(|account| !account.is_empty()));
+        }
     }
 }
 

@@ -1,8 +1,10 @@
 //! Attributes and variables, in BuildKit's meaning and beyond it.
 
+mod stores;
+
 use std::time::Duration;
 
-use super::{AccountUrl, Config, ContainerName, Tuning};
+use super::{AccountUrl, Config, ContainerName, Place, Tuning};
 use crate::credential::{Access, Credential};
 use crate::error::Error;
 
@@ -186,7 +188,8 @@ fn an_account_url_is_taken_in_every_form_that_people_give() {
             (https, authority, path),
             "{text}"
         );
-        assert_eq!(url.account().as_deref(), account, "{text}");
+        let place = Place::find(url, &[]).unwrap();
+        assert_eq!(place.account.as_deref(), account, "{text}");
     }
 }
 
@@ -286,21 +289,43 @@ fn names_are_split_at_semicolons_and_counted_once() {
 }
 
 #[test]
-fn an_unknown_attribute_is_told_its_nearest_neighbour() {
-    for (given, nearest) in [
-        ("acount_url", "account_url"),
-        ("Container", "container"),
-        ("secret-access-key", "secret_access_key"),
-        ("names", "name"),
-        ("manifest_prefix", "manifests_prefix"),
-    ] {
-        let (name, reason) = refused(&[URL, (given, "x")], &[]);
-        assert_eq!(name, given);
-        assert!(
-            reason.ends_with(&format!("`{nearest}`")),
-            "{given}: {reason}"
-        );
+fn an_unknown_attribute_is_refused_by_name() {
+    for given in ["acount_url", "Container", "x"] {
+        assert_eq!(refused(&[URL, (given, "x")], &[]).0, given);
     }
+}
+
+#[test]
+fn booleans_have_gos_forms() {
+    let key = [("secret_access_key", "a2V5")];
+    for yes in ["1", "t", "T", "true", "TRUE", "True"] {
+        let config = parse(&[URL, ("anonymous", yes)], &[]).unwrap();
+        assert!(matches!(*config.access, Access::Anonymous), "{yes}");
+    }
+    for no in ["0", "f", "F", "false", "FALSE", "False", ""] {
+        let config = parse(&[URL, ("anonymous", no), key[0]], &[]).unwrap();
+        assert!(matches!(*config.access, Access::SharedKey { .. }), "{no}");
+    }
+    for neither in ["yes", "tRUE", "2"] {
+        assert_eq!(refused(&[URL, ("anonymous", neither)], &[]).0, "anonymous");
+    }
+    let application = [
+        ("AZURE_TENANT_ID", "t"),
+        ("AZURE_CLIENT_ID", "c"),
+        ("AZURE_CLIENT_CERTIFICATE_PATH", "/c.pem"),
+    ];
+    let with = |value| {
+        [
+            &application[..],
+            &[("AZURE_CLIENT_SEND_CERTIFICATE_CHAIN", value)],
+        ]
+        .concat()
+    };
+    for value in ["1", "T", "True", "tRuE", "0", "False", ""] {
+        parse(&[URL], &with(value)).unwrap();
+    }
+    let (name, _) = refused(&[URL], &with("yes"));
+    assert_eq!(name, "AZURE_CLIENT_SEND_CERTIFICATE_CHAIN");
 }
 
 #[test]

@@ -11,28 +11,36 @@ pub(crate) struct Variable {
 
 /// Every variable that is read.
 pub(crate) const VARIABLES: &[Variable] = &[
-    secret(
+    // What is secret in it is its query, which may be a SAS token: the host
+    // takes that out of every URL.
+    shown(
         "BUILDKIT_AZURE_STORAGE_ACCOUNT_URL",
-        "Stands in for account_url",
+        "Used if account_url is not given",
     ),
     shown(
         "BUILDKIT_AZURE_STORAGE_ACCOUNT_NAME",
-        "Stands in for account_name",
+        "Used if account_name is not given",
     ),
     shown(
         "BUILDKIT_AZURE_STORAGE_CONTAINER",
-        "Stands in for container",
+        "Used if container is not given",
     ),
-    shown("BUILDKIT_AZURE_STORAGE_PREFIX", "Stands in for prefix"),
+    shown(
+        "BUILDKIT_AZURE_STORAGE_PREFIX",
+        "Used if prefix is not given",
+    ),
     shown(
         "AZURE_STORAGE_ACCOUNT",
-        "Name of the storage account, where nothing else tells it",
+        "Name of the storage account, if the address does not contain it",
     ),
-    secret("AZURE_STORAGE_KEY", "Stands in for secret_access_key"),
-    secret("AZURE_STORAGE_SAS_TOKEN", "Stands in for sas_token"),
+    secret(
+        "AZURE_STORAGE_KEY",
+        "Used if secret_access_key is not given",
+    ),
+    secret("AZURE_STORAGE_SAS_TOKEN", "Used if sas_token is not given"),
     secret(
         "AZURE_STORAGE_CONNECTION_STRING",
-        "Stands in for connection_string",
+        "Used if connection_string is not given",
     ),
     shown(
         "AZURE_TOKEN_CREDENTIALS",
@@ -55,7 +63,7 @@ pub(crate) const VARIABLES: &[Variable] = &[
     secret("AZURE_CLIENT_CERTIFICATE_PASSWORD", "Password of that file"),
     shown(
         "AZURE_CLIENT_SEND_CERTIFICATE_CHAIN",
-        "Whether to send the certificate's whole chain: 1 or true",
+        "Whether to send the certificate's whole chain, such as 1 or true",
     ),
     shown("AZURE_USERNAME", "User who signs in to the application"),
     secret("AZURE_PASSWORD", "Password of that user"),
@@ -69,26 +77,29 @@ pub(crate) const VARIABLES: &[Variable] = &[
     ),
     secret(
         "ACTIONS_ID_TOKEN_REQUEST_TOKEN",
-        "What it gets that token with",
+        "Token with which it gets that token",
     ),
     shown(
         "IDENTITY_ENDPOINT",
-        "Where the host's managed identity is asked for",
+        "Where to ask for the host's managed identity",
     ),
     secret(
         "IDENTITY_HEADER",
-        "What App Service or Service Fabric knows its processes by",
+        "Secret by which App Service or Service Fabric recognises its processes",
     ),
     shown("IDENTITY_SERVER_THUMBPRINT", "Set by Service Fabric"),
     shown("IMDS_ENDPOINT", "Set by Azure Arc"),
     shown(
         "MSI_ENDPOINT",
-        "Where Azure ML's or Cloud Shell's managed identity is asked for",
+        "Where to ask for Azure ML's or Cloud Shell's managed identity",
     ),
-    secret("MSI_SECRET", "What Azure ML knows its processes by"),
+    secret(
+        "MSI_SECRET",
+        "Secret by which Azure ML recognises its processes",
+    ),
     shown(
         "AZURE_POD_IDENTITY_AUTHORITY_HOST",
-        "Address of IMDS, where it is elsewhere",
+        "Address of IMDS, if it is not the usual one",
     ),
 ];
 

@@ -25,8 +25,8 @@ pub(super) struct Patience {
     /// The first wait; each later one is twice as long.
     pub(super) first: Duration,
     pub(super) longest: Duration,
-    /// Whether a status may pass.
-    pub(super) may_pass: fn(u16) -> bool,
+    /// Whether a refusal may pass.
+    pub(super) may_pass: fn(&Answer) -> bool,
 }
 
 /// The patience of Azure's SDKs with Microsoft Entra.
@@ -34,7 +34,7 @@ pub(super) const USUAL: Patience = Patience {
     retries: 3,
     first: Duration::from_millis(800),
     longest: Duration::from_secs(60),
-    may_pass: |status| matches!(status, 408 | 429 | 500 | 502 | 503 | 504),
+    may_pass: |answer| matches!(answer.status, 408 | 429 | 500 | 502 | 503 | 504),
 };
 
 /// One that is asked once.
@@ -61,7 +61,7 @@ pub(super) async fn ask<T: Transport>(
         attempt += 1;
         let answer = ask_once(transport, request).await;
         let (reason, wished) = match &answer {
-            Ok(answer) if (patience.may_pass)(answer.status) => {
+            Ok(answer) if (patience.may_pass)(answer) => {
                 let wished = answer.headers.get("retry-after");
                 let wished = wished.and_then(|text| text.trim().parse().ok());
                 (answer.status.to_string(), wished.map(Duration::from_secs))
@@ -108,7 +108,7 @@ pub(super) fn why(error: &TransportError) -> String {
     }
 }
 
-/// What a refusal says of itself, in any of the forms that there are.
+/// What a refusal says, in any of the forms that there are.
 #[derive(Default)]
 struct Said {
     code: String,
@@ -117,6 +117,30 @@ struct Said {
 }
 
 impl Answer {
+    /// Whether it is a token or a refusal in the form that OAuth 2 gives them,
+    /// rather than what another server would say.
+    pub(super) fn is_of_oauth(&self) -> bool {
+        let json = std::str::from_utf8(&self.body).unwrap_or_default();
+        let (mut has_token, mut has_error, mut has_words) = (false, false, false);
+        let read = Reader::new(json).object(|key, reader| {
+            let is_text = scalar(reader.skip()?).is_some();
+            match key {
+                "access_token" => has_token = is_text,
+                "error" => has_error = is_text,
+                "error_description" => has_words = is_text,
+                _ => {}
+            }
+            Ok(())
+        });
+        read.is_ok() && (has_token || has_error && has_words)
+    }
+
+    /// Whether the body is a page for people.
+    pub(super) fn is_page(&self) -> bool {
+        let kind = self.headers.get("content-type").unwrap_or_default();
+        kind.contains("html") || self.body.trim_ascii_start().starts_with(b"<")
+    }
+
     /// The refusal in words: status, code, message and correlation id, without
     /// the secrets that were sent.
     pub(super) fn refusal(&self, secrets: &[&Secret]) -> String {

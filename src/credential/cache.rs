@@ -11,7 +11,7 @@ use crate::error::Error;
 use crate::secret::Secret;
 use crate::transport::Transport;
 
-/// How long to leave it after a renewal ahead of time was tried.
+/// How long to leave it after a renewal was tried.
 const PAUSE: Duration = Duration::from_secs(30);
 
 /// Which of the tokens that were held: they count up.
@@ -38,14 +38,16 @@ impl TokenCache {
     ) -> Result<(Secret, Generation), Error> {
         let before = self.generation.get();
         let now = transport.time_of_day();
-        if let Some(held) = self.held_if(|token| token.is_good(now)) {
+        if let Some(held) = self.held_if(|token| token.expires_at > now) {
             if self.is_due(&held, now, transport.elapsed())
                 && let Some(_getting) = self.getting.try_lock()
             {
                 self.tried_at.set(Some(transport.elapsed()));
-                // The one that is held does; the next try may succeed.
-                if let Ok(token) = get().await {
-                    return Ok(self.keep(token));
+                // The one that is held will do until it ends.
+                match get().await {
+                    Ok(token) => return Ok(self.keep(token)),
+                    Err(error) if held.expires_at <= transport.time_of_day() => return Err(error),
+                    Err(_) => {}
                 }
             }
             return Ok((held.secret, self.generation.get()));
@@ -55,8 +57,7 @@ impl TokenCache {
         let now = transport.time_of_day();
         // One that was got meanwhile is as new as can be, even if it is short.
         let is_new = self.generation.get() > before;
-        let held = self.held_if(|token| token.is_good(now) || is_new && token.expires_at > now);
-        if let Some(held) = held {
+        if let Some(held) = self.held_if(|token| is_new && token.expires_at > now) {
             return Ok((held.secret, self.generation.get()));
         }
         self.tried_at.set(Some(transport.elapsed()));
@@ -83,10 +84,13 @@ impl TokenCache {
         (secret, generation)
     }
 
-    /// Whether a good token should be renewed now.
+    /// Whether a token that is held should be renewed now. Who gives tokens may
+    /// give one again that ends soon, so that asking for each request would be
+    /// of no use.
     fn is_due(&self, token: &Token, now: SystemTime, elapsed: Duration) -> bool {
         let tried = self.tried_at.get();
-        token.refresh_at.is_some_and(|at| at <= now)
+        let ends_soon = !token.is_good(now);
+        (ends_soon || token.refresh_at.is_some_and(|at| at <= now))
             && tried.is_none_or(|at| elapsed.saturating_sub(at) >= PAUSE)
     }
 }

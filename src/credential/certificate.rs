@@ -39,7 +39,7 @@ pub(super) struct Certificate {
     chain: Vec<Vec<u8>>,
 }
 
-/// What stands in a file: keys as PKCS#8 and certificates, in DER.
+/// The content of a file: keys as PKCS#8 and certificates, in DER.
 #[derive(Default)]
 struct Found {
     keys: Vec<Zeroizing<Vec<u8>>>,
@@ -47,7 +47,7 @@ struct Found {
 }
 
 impl Certificate {
-    /// Reads a file, or says why it does not do.
+    /// Reads a file, or says why it is not acceptable.
     pub(super) fn parse(file: &[u8], password: Option<&Secret>) -> Result<Self, String> {
         let password = password.map_or("", Secret::expose);
         let (key, mut chain) = match std::str::from_utf8(file) {

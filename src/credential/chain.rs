@@ -1,7 +1,7 @@
 //! The chain of Azure's `DefaultAzureCredential`: several places to find a
 //! credential at, in their order. A place that has none is passed over; one
 //! that has one that fails ends the chain, so that nobody is let in as
-//! somebody else by chance.
+//! somebody else by accident.
 //!
 //! What each place has is known from the variables alone, before anything is
 //! asked, but for IMDS and the developer's tools.
@@ -242,7 +242,7 @@ impl Source {
     }
 }
 
-/// Asks the host. Its tools may be signed out or be absent: that is no failure,
+/// Asks the host. Its tools may be signed out or be absent: that is not a failure,
 /// as in Azure's SDKs.
 async fn tools<T: Transport>(transport: &T) -> Result<Token, Denied> {
     let given = transport.host_token(SCOPE).await;
@@ -259,7 +259,7 @@ async fn tools<T: Transport>(transport: &T) -> Result<Token, Denied> {
             refresh_at: None,
         }),
         _ => Err(Denied::Unavailable(
-            "what the host's tool gave is no token".to_owned(),
+            "what the host's tool gave is not a token".to_owned(),
         )),
     }
 }

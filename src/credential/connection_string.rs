@@ -3,8 +3,8 @@
 //! <https://learn.microsoft.com/azure/storage/common/storage-configure-connection-string>
 
 use super::{Sas, SharedKey};
-use crate::config::AccountUrl;
-use crate::secret::Secret;
+use crate::config::{AccountUrl, Place, boolean};
+use crate::secret::{Secret, unquoted};
 
 /// The emulator's account and key, which everybody knows.
 const EMULATOR: (&str, &str) = (
@@ -14,27 +14,28 @@ const EMULATOR: (&str, &str) = (
 
 /// What a connection string says.
 pub(crate) struct ConnectionString {
-    pub(crate) url: AccountUrl,
-    /// Where it tells the account.
-    pub(crate) account: Option<String>,
+    /// The Blob service's address, taken apart.
+    pub(crate) place: Place,
+    /// The account's name, where the string has it beside the address.
+    pub(crate) name: Option<String>,
     pub(crate) held: Held,
 }
 
-/// What lets one in.
+/// What authenticates.
 pub(crate) enum Held {
-    Key(SharedKey),
+    /// The account's key, which has been read before.
+    Key(Secret),
     Sas(Sas),
 }
 
 impl ConnectionString {
-    /// Reads a connection string, or says why it is none, without showing it.
-    pub(crate) fn parse(text: &str) -> Result<Self, &'static str> {
+    /// Reads a connection string, or says why it is not one, without showing
+    /// it.
+    pub(crate) fn parse(text: &str) -> Result<Self, String> {
+        // The `;` of an entity would end a field.
+        let text = unquoted(text).replace("&amp;", "&");
         let mut fields = Vec::new();
-        for field in text
-            .trim()
-            .split(';')
-            .filter(|field| !field.trim().is_empty())
-        {
+        for field in text.split(';').filter(|field| !field.trim().is_empty()) {
             let field = field.split_once('=');
             fields
                 .push(field.ok_or("not a connection string, which has parts such as Name=Value")?);
@@ -43,24 +44,30 @@ impl ConnectionString {
             let mut fields = fields.iter();
             let found = fields.find(|(known, _)| known.trim().eq_ignore_ascii_case(name));
             found
-                .map(|(_, value)| value.trim())
+                .map(|(_, value)| unquoted(value))
                 .filter(|value| !value.is_empty())
         };
 
-        let is_emulator =
-            get("UseDevelopmentStorage").is_some_and(|v| v.eq_ignore_ascii_case("true"));
-        let account = if is_emulator {
-            Some(EMULATOR.0)
-        } else {
-            get("AccountName")
+        let is_emulator = match get("UseDevelopmentStorage") {
+            None => false,
+            Some(value) => {
+                boolean(value).ok_or("UseDevelopmentStorage must be `true` or `false`")?
+            }
         };
-        let key = if is_emulator {
-            Some(EMULATOR.1)
-        } else {
-            get("AccountKey")
+        let (name, key) = match is_emulator {
+            true => (Some(EMULATOR.0), Some(EMULATOR.1)),
+            false => (get("AccountName"), get("AccountKey")),
         };
-        let url = match (get("BlobEndpoint"), account) {
-            (Some(url), _) => url.to_owned(),
+        let mut sas = get("SharedAccessSignature");
+        let url = match (get("BlobEndpoint"), name) {
+            (Some(url), _) => match url.split_once('?') {
+                // The portal's "Blob service SAS URL" holds both.
+                Some((url, query)) if sas.is_none() && query.contains("sig=") => {
+                    sas = Some(query);
+                    url.to_owned()
+                }
+                _ => url.to_owned(),
+            },
             (None, Some(account)) if is_emulator => {
                 let host = get("DevelopmentStorageProxyUri").unwrap_or("http://127.0.0.1");
                 format!("{}:10000/{account}", host.trim_end_matches('/'))
@@ -70,19 +77,45 @@ impl ConnectionString {
                 let suffix = get("EndpointSuffix").unwrap_or("core.windows.net");
                 format!("{scheme}://{account}.blob.{suffix}")
             }
-            (None, None) => return Err("it has neither AccountName nor BlobEndpoint"),
+            (None, None) if sas.is_none() && text.contains("sig=") => {
+                return Err(super::mistaken("sig=").unwrap_or_default().to_owned());
+            }
+            (None, None) => return Err("it has neither AccountName nor BlobEndpoint".to_owned()),
         };
-        let url = AccountUrl::parse(&url)?;
-        let account = account.map(str::to_owned).or_else(|| url.account());
-        let held = match (key, get("SharedAccessSignature")) {
+        let names: Vec<&str> = name.into_iter().collect();
+        let place = AccountUrl::parse(&url)
+            .map_err(str::to_owned)
+            .and_then(|url| Place::find(url, &names))
+            .map_err(|reason| format!("in its address: {reason}"))?;
+        let held = match (key, sas) {
             (Some(key), _) => {
-                let account = account.clone().ok_or("it has a key and no AccountName")?;
-                Held::Key(SharedKey::parse(account, Secret::new(key.to_owned()))?)
+                if name.is_none() && place.account.is_none() {
+                    return Err("it has a key and no AccountName".to_owned());
+                }
+                let key = Secret::new(key.to_owned());
+                SharedKey::parse(String::new(), key.clone())?;
+                Held::Key(key)
             }
             (None, Some(sas)) => Held::Sas(Sas::parse(sas)?),
-            (None, None) => return Err("it has neither AccountKey nor SharedAccessSignature"),
+            (None, None) => {
+                return Err("it has neither AccountKey nor SharedAccessSignature".to_owned());
+            }
         };
-        Ok(Self { url, account, held })
+        let name = name.map(str::to_owned);
+        Ok(Self { place, name, held })
+    }
+
+    /// The account that it is for, as far as it tells.
+    pub(crate) fn account(&self) -> Option<&str> {
+        let in_address = self.place.account.as_deref();
+        self.name
+            .as_deref()
+            .or(in_address.filter(|_| self.place.is_certain))
+    }
+
+    /// Whether it can be for this account.
+    pub(crate) fn may_be_of(&self, account: &str) -> bool {
+        self.account().is_none_or(|own| own == account)
     }
 }
 
@@ -93,18 +126,15 @@ mod tests {
     /// The address, the account, and whether there is a key.
     fn parsed(text: &str) -> (String, Option<String>, bool) {
         let parsed = ConnectionString::parse(text).unwrap();
+        let account = parsed.account().map(str::to_owned);
         let AccountUrl {
             https,
             authority,
             path,
-        } = parsed.url;
+        } = parsed.place.url;
         let scheme = if https { "https" } else { "http" };
         let has_key = matches!(parsed.held, Held::Key(_));
-        (
-            format!("{scheme}://{authority}{path}"),
-            parsed.account,
-            has_key,
-        )
+        (format!("{scheme}://{authority}{path}"), account, has_key)
     }
 
     #[test]
@@ -129,7 +159,19 @@ mod tests {
                 false,
             ),
             (
-                "UseDevelopmentStorage=true",
+                "\"BlobEndpoint='https://acct.blob.core.windows.net/cache?sv=1&amp;sig=a%3D'\"\n",
+                "https://acct.blob.core.windows.net",
+                "acct",
+                false,
+            ),
+            (
+                "BlobEndpoint=https://cache.example.com;AccountName=acct;AccountKey=\"a2V5\"",
+                "https://cache.example.com",
+                "acct",
+                true,
+            ),
+            (
+                "UseDevelopmentStorage=T",
                 "http://127.0.0.1:10000/devstoreaccount1",
                 "devstoreaccount1",
                 true,
@@ -149,12 +191,26 @@ mod tests {
     }
 
     #[test]
+    fn a_sas_token_in_its_place_is_called_by_its_name() {
+        for text in [
+            "sv=1&sig=hunter2",
+            "https://acct.blob.core.windows.net/c?sv=1&sig=hunter2",
+        ] {
+            let reason = ConnectionString::parse(text).err().unwrap();
+            assert!(reason.contains("AZURE_STORAGE_SAS_TOKEN"), "{reason}");
+            assert!(!reason.contains("hunter2"), "{reason}");
+        }
+    }
+
+    #[test]
     fn what_is_none_is_refused_without_being_shown() {
         for text in [
             "",
             "hunter2",
             "AccountName=acct",
             "AccountKey=a2V5",
+            "UseDevelopmentStorage=hunter2",
+            "BlobEndpoint=https://acct.blob.core.windows.net/c/hunter2;AccountKey=a2V5",
             "AccountName=acct;AccountKey=hunter2!",
             "AccountName=acct;SharedAccessSignature=hunter2",
             "DefaultEndpointsProtocol=ftp;AccountName=acct;AccountKey=a2V5",

@@ -44,7 +44,7 @@ impl Application {
     /// The application that `AZURE_TENANT_ID`, `AZURE_CLIENT_ID` and
     /// `AZURE_AUTHORITY_HOST` name. The first two must be set.
     pub(super) fn from_variables(variables: &Variables) -> Result<Self, Error> {
-        let text = |name| variables.get(name).unwrap_or_default();
+        let text = |name| variables.id(name).unwrap_or_default();
         let host = variables.get("AZURE_AUTHORITY_HOST");
         let wrong = |reason: &str| Error::attribute("AZURE_AUTHORITY_HOST", reason);
         let authority = AccountUrl::parse(host.unwrap_or(PUBLIC_CLOUD)).map_err(wrong)?;
@@ -148,7 +148,7 @@ impl Application {
         }
         Token::parse(&answer.body, transport.time_of_day()).map_err(|why| {
             Denied::Failed(Error::Unavailable(format!(
-                "the answer to {} is no token: {why}",
+                "the answer to {} is not a token: {why}",
                 request.summary()
             )))
         })

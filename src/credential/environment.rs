@@ -1,4 +1,4 @@
-//! An application whose secret, certificate or user stands in variables:
+//! An application whose secret, certificate or user is in variables:
 //! Azure's `EnvironmentCredential`.
 
 #[cfg(feature = "certificates")]
@@ -43,13 +43,13 @@ impl Environment {
         if !missing.is_empty() {
             return Ok(Err(super::not_set(&missing)));
         }
-        let held = if let Some(secret) = variables.secret("AZURE_CLIENT_SECRET") {
+        let held = if let Some(secret) = variables.trimmed_secret("AZURE_CLIENT_SECRET") {
             Held::Secret(secret)
         } else if let Some(path) = variables.get("AZURE_CLIENT_CERTIFICATE_PATH") {
             Held::Certificate {
                 path: path.to_owned(),
                 password: variables.secret("AZURE_CLIENT_CERTIFICATE_PASSWORD"),
-                with_chain: variables.is_on("AZURE_CLIENT_SEND_CERTIFICATE_CHAIN"),
+                with_chain: variables.is_on("AZURE_CLIENT_SEND_CERTIFICATE_CHAIN")?,
             }
         } else if let (Some(username), Some(password)) = (
             variables.get("AZURE_USERNAME"),

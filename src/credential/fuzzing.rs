@@ -48,8 +48,8 @@ pub fn connection_string(data: &[u8]) {
     };
     match ConnectionString::parse(text) {
         Ok(parsed) => {
-            assert_is_contacted(&parsed.url);
-            assert!(parsed.account.is_none_or(|account| !account.is_empty()));
+            assert!(parsed.account().is_none_or(|account| !account.is_empty()));
+            assert_is_contacted(&parsed.place.url);
         }
         Err(reason) => assert!(!reason.contains(SECRET), "{reason}"),
     }

@@ -9,11 +9,11 @@ pub(super) fn hint(refusal: &str) -> &'static str {
     });
     match number {
         "7000215" | "7000222" => {
-            "AZURE_CLIENT_SECRET must be the secret's value, not its id, and a secret ends some day"
+            "AZURE_CLIENT_SECRET must be the secret's value, not its id, and secrets expire"
         }
         "700016" => "Check AZURE_CLIENT_ID, and that AZURE_TENANT_ID is the application's tenant",
         "90002" | "900021" | "900023" => {
-            "Check AZURE_TENANT_ID, and AZURE_AUTHORITY_HOST where this is a sovereign cloud"
+            "Check AZURE_TENANT_ID, and AZURE_AUTHORITY_HOST if this is a sovereign cloud"
         }
         "700024" => "Check this machine's clock",
         "700027" => "Check that this very certificate is registered with the application",
@@ -22,7 +22,9 @@ pub(super) fn hint(refusal: &str) -> &'static str {
              be those of the token to the letter"
         }
         "50034" | "50126" => "Check AZURE_USERNAME and AZURE_PASSWORD",
-        "50055" | "50076" | "50079" => "This user has to sign in in person: take an application",
+        "50055" | "50076" | "50079" => {
+            "This user has to sign in in person: use an application instead"
+        }
         "53003" | "530034" => "A conditional access policy of the tenant forbids it",
         "500011" | "650057" => "Check AZURE_AUTHORITY_HOST: it must be of the account's cloud",
         _ => "",

@@ -87,7 +87,7 @@ impl Managed {
                 "AZURE_CLIENT_ID is empty: unset it, or name a user-assigned identity".to_owned(),
             ));
         }
-        let client_id = variables.get("AZURE_CLIENT_ID").map(str::to_owned);
+        let client_id = variables.id("AZURE_CLIENT_ID").map(str::to_owned);
         if client_id.is_some() && matches!(flavour, Flavour::Arc | Flavour::CloudShell) {
             let name = flavour.name();
             return Ok(Err(format!(
@@ -126,7 +126,7 @@ impl Managed {
             .map_err(|why| {
                 let name = self.flavour.name();
                 Denied::Failed(Error::Unavailable(format!(
-                    "the answer of {name} is no token: {why}"
+                    "the answer of {name} is not a token: {why}"
                 )))
             })
     }

@@ -1,14 +1,22 @@
 //! Shared Key: every request signed with the storage account's key.
 //! <https://learn.microsoft.com/rest/api/storageservices/authorize-with-shared-key>
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
+use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig, STANDARD};
+use base64::engine::{DecodePaddingMode, Engine as _};
 use hmac::{Hmac, KeyInit, Mac};
+use percent_encoding::percent_decode_str;
 use sha2::Sha256;
 use zeroize::Zeroizing;
 
-use crate::secret::Secret;
+use super::mistaken;
+use crate::secret::{Secret, unquoted};
 use crate::transport::Request;
+
+/// Base64 whose padding may be gone: a shell that splits at `=` takes it away.
+const BASE64: GeneralPurpose = GeneralPurpose::new(
+    &base64::alphabet::STANDARD,
+    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
+);
 
 /// A storage account's name and key.
 pub(crate) struct SharedKey {
@@ -17,15 +25,19 @@ pub(crate) struct SharedKey {
 }
 
 impl SharedKey {
-    /// Reads a key as Azure shows it, or says why it is none, without showing
-    /// it.
+    /// Reads a key as Azure shows it, or says why it is not one, without
+    /// showing it.
     pub(crate) fn parse(account: String, key: Secret) -> Result<Self, &'static str> {
-        match STANDARD.decode(key.expose().trim()) {
+        let text = unquoted(key.expose());
+        // Base64 has no `%`: it was taken for a part of a URL.
+        let bytes = Zeroizing::new(percent_decode_str(text).collect::<Vec<u8>>());
+        match BASE64.decode(&*bytes) {
             Ok(key) if !key.is_empty() => Ok(Self {
                 account,
                 key: Zeroizing::new(key),
             }),
-            _ => Err("not a storage account key, which is base64 as Azure shows it"),
+            _ => Err(mistaken(text)
+                .unwrap_or("not a storage account key, which is base64 as Azure shows it")),
         }
     }
 

@@ -1,12 +1,12 @@
-//! A bearer token, and how it is read from an answer, whoever gave it.
+//! A bearer token, and how it is read from an answer of any server.
 
 use std::time::{Duration, SystemTime};
 
 use crate::json::Reader;
 use crate::secret::Secret;
 
-/// A token that ends in less than this counts as expired: a request that
-/// carries it takes time, and clocks differ.
+/// A token that ends in less than this is to be renewed: a request that carries
+/// it takes time, and clocks differ.
 pub(super) const MARGIN: Duration = Duration::from_secs(5 * 60);
 
 /// A bearer token.
@@ -22,7 +22,7 @@ impl Token {
     /// Reads the answer of a token endpoint. The reason of a failure holds
     /// nothing of it.
     pub(super) fn parse(json: &[u8], now: SystemTime) -> Result<Self, String> {
-        let json = std::str::from_utf8(json).map_err(|_| "it is no text".to_owned())?;
+        let json = std::str::from_utf8(json).map_err(|_| "it is not text".to_owned())?;
         let (mut secret, mut expires_on, mut expires_in, mut refresh_in) = Default::default();
         let mut reader = Reader::new(json);
         reader.object(|key, reader| {
@@ -44,7 +44,7 @@ impl Token {
         };
         let expires_at = Option::and_then(expires_on, |text: String| moment(&text))
             .or_else(|| from_now(expires_in))
-            .ok_or("it does not tell when the token ends")?;
+            .ok_or("it does not say when the token expires")?;
         Ok(Self {
             secret: Secret::new(secret),
             expires_at,
@@ -52,7 +52,7 @@ impl Token {
         })
     }
 
-    /// Whether it does for another request.
+    /// Whether it is good for some time yet.
     pub(super) fn is_good(&self, now: SystemTime) -> bool {
         self.expires_at > now + MARGIN
     }
@@ -69,12 +69,12 @@ impl Token {
     }
 }
 
-/// Whether a text can stand in a header as a token.
+/// Whether a text can be in a header as a token.
 pub(super) fn is_token(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|b| b.is_ascii_graphic())
 }
 
-/// The text of a string or a number, as it stands in JSON.
+/// The text of a string or a number, as it is in JSON.
 pub(super) fn scalar(json: &str) -> Option<String> {
     match json.bytes().next()? {
         b'"' => Reader::new(json).string().ok(),

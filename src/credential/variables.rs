@@ -1,6 +1,8 @@
 //! The environment variables as credentials read them: an empty one is none.
 
-use crate::secret::Secret;
+use crate::config::boolean;
+use crate::error::Error;
+use crate::secret::{Secret, unquoted};
 
 /// The variables that the host lets us see.
 #[derive(Default)]
@@ -24,6 +26,13 @@ impl Variables {
         self.get(name).map(|value| Secret::new(value.to_owned()))
     }
 
+    /// The same without white space around it, such as the line end of a file
+    /// that it was read from. Only for secrets that cannot have any.
+    pub(super) fn trimmed_secret(&self, name: &str) -> Option<Secret> {
+        let value = self.get(name).map(str::trim)?;
+        (!value.is_empty()).then(|| Secret::new(value.to_owned()))
+    }
+
     /// Whether a variable is set to nothing, which somebody may have meant to
     /// fill.
     pub(super) fn is_set_but_empty(&self, name: &str) -> bool {
@@ -36,10 +45,21 @@ impl Variables {
         names.filter(|name| self.get(name).is_none()).collect()
     }
 
-    /// Whether a variable says yes, as Azure's SDKs take it.
-    pub(super) fn is_on(&self, name: &str) -> bool {
-        self.get(name)
-            .is_some_and(|value| value == "1" || value.eq_ignore_ascii_case("true"))
+    /// A variable's value that is an id or a name, in which no white space and
+    /// no quotation mark can be.
+    pub(super) fn id(&self, name: &str) -> Option<&str> {
+        let id = self.get(name).map(unquoted);
+        id.filter(|id| !id.is_empty())
+    }
+
+    /// Whether a variable says yes, in any form of a boolean. Azure's SDKs know
+    /// `1` and `true` in any case.
+    pub(super) fn is_on(&self, name: &'static str) -> Result<bool, Error> {
+        let Some(value) = self.get(name) else {
+            return Ok(false);
+        };
+        boolean(&value.to_ascii_lowercase())
+            .ok_or_else(|| Error::attribute(name, "it must be `true` or `false`"))
     }
 
     fn value(&self, name: &str) -> Option<&str> {

@@ -70,7 +70,7 @@ impl Workload {
         }
         let file = transport.read_file(&self.path).await?;
         let file = file.ok_or("there is no such file")?;
-        let content = String::from_utf8(file).map_err(|_| "it is no text")?;
+        let content = String::from_utf8(file).map_err(|_| "it is not text")?;
         if content.trim().is_empty() {
             return Err("it is empty".to_owned());
         }

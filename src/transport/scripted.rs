@@ -20,6 +20,8 @@ pub(crate) struct Reply {
     body: Vec<u8>,
     /// The body breaks off after its bytes.
     breaks_off: bool,
+    /// How long the body takes to come.
+    takes: Duration,
 }
 
 impl Reply {
@@ -52,6 +54,17 @@ impl Reply {
     pub(crate) fn body(mut self, body: impl Into<Vec<u8>>) -> Self {
         self.body = body.into();
         self
+    }
+
+    pub(crate) fn taking(mut self, takes: Duration) -> Self {
+        self.takes = takes;
+        self
+    }
+
+    /// The same with a part of its body replaced.
+    pub(crate) fn replacing(self, from: &str, to: &str) -> Self {
+        let body = String::from_utf8_lossy(&self.body).replacen(from, to, 1);
+        self.body(body)
     }
 
     pub(crate) fn breaking_off(mut self) -> Self {
@@ -140,6 +153,7 @@ impl<F: Fn(&Request) -> Answer> Transport for Scripted<F> {
     }
 
     async fn collect(&self, reply: Reply, limit: usize) -> Result<Vec<u8>, TransportError> {
+        self.pass(reply.takes);
         match reply {
             reply if reply.body.len() > limit => Err(TransportError::TooLong(limit)),
             reply if reply.breaks_off => Err(TransportError::Broken("it broke off".to_owned())),
@@ -159,6 +173,12 @@ impl<F: Fn(&Request) -> Answer> Transport for Scripted<F> {
         self.slept.borrow_mut().push(duration);
         self.elapsed.set(self.elapsed.get() + duration);
         yield_now().await;
+    }
+
+    async fn within<R>(&self, limit: Duration, work: impl Future<Output = R>) -> Option<R> {
+        let began = self.elapsed();
+        let result = work.await;
+        (self.elapsed() - began <= limit).then_some(result)
     }
 
     fn random(&self) -> u64 {

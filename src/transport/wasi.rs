@@ -22,7 +22,7 @@ use crate::secret::Secret;
 const CHUNK: usize = 64 * 1024;
 
 /// For how much of a body room is made before it comes, at most, in bytes:
-/// growing as it comes, it would stand in memory twice.
+/// growing as it comes, it would be in memory twice.
 const LONGEST_RESERVED: usize = 16 * 1024 * 1024;
 
 /// How long to wait for the host to say why a layer's stream ended early.
@@ -144,6 +144,13 @@ impl Transport for Wasi {
 
     async fn sleep(&self, duration: Duration) {
         wasip3::clocks::monotonic_clock::wait_for(nanoseconds(duration)).await;
+    }
+
+    async fn within<R>(&self, limit: Duration, work: impl Future<Output = R>) -> Option<R> {
+        match select(pin!(work), pin!(self.sleep(limit))).await {
+            Either::Left((result, _)) => Some(result),
+            Either::Right(((), _)) => None,
+        }
     }
 
     fn random(&self) -> u64 {
@@ -351,9 +358,9 @@ fn describe(code: &http::ErrorCode) -> String {
         },
         TlsProtocolError => "TLS could not be agreed on",
         TlsCertificateError => "the server's TLS certificate is not trusted",
-        HttpRequestBodySize(_) => "the request's body was not of the length promised",
+        HttpRequestBodySize(_) => "the request's body did not have the promised length",
         HttpResponseIncomplete | HttpResponseBodySize(_) => "the answer was cut short",
-        HttpProtocolError => "the server's answer is no HTTP",
+        HttpProtocolError => "the server's answer is not HTTP",
         InternalError(Some(text)) => text,
         _ => "the request could not be sent or answered",
     }

@@ -9,7 +9,7 @@ use crate::error::Error;
 pub(crate) fn digest_from(text: &str) -> Result<Digest, Error> {
     text.parse().map_err(|_| {
         Error::Other(format!(
-            "`{text}` is no digest: it must be `sha256:` and 64 lowercase hex digits"
+            "`{text}` is not a digest: it must be `sha256:` and 64 lowercase hex digits"
         ))
     })
 }

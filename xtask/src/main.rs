@@ -15,6 +15,7 @@ mod dist;
 mod fuzz;
 mod process;
 mod project;
+mod prose;
 mod same_cache;
 mod steps;
 mod tally;
@@ -47,6 +48,7 @@ Tasks:
   build          build what is handed out, into target/dist/
   components     build the WebAssembly components, into target/components/
   sizes          print what azblob weighs, and what without certificates
+  prose          check that texts for users are in plain English
   deny           check the licences and the known vulnerabilities of what is
                  built in, with cargo-deny
   fuzz [TARGET] [--minutes N]
@@ -80,6 +82,7 @@ fn run(arguments: &[String]) -> Result<()> {
         ["build"] => dist::build(&project).map(drop),
         ["components"] => component::build(&project).map(drop),
         ["sizes"] => component::print_sizes(&project),
+        ["prose"] => prose::check(&project),
         ["deny"] => deny::run(&project),
         ["fuzz", ref options @ ..] => {
             let (target, minutes) = fuzz_options(options)?;

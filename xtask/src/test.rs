@@ -11,6 +11,7 @@ use crate::component;
 use crate::dist::{self, LIKE_TESTS};
 use crate::process;
 use crate::project::Project;
+use crate::prose;
 use crate::steps::Steps;
 use crate::tally::Tally;
 
@@ -36,6 +37,7 @@ pub fn run(project: &Project, extent: Extent) -> Result<()> {
     steps.run("tests of xtask", || {
         tally.test(project.cargo().args(["test", "--package", "xtask"]))
     })?;
+    steps.run("plain English", || prose::check(project))?;
     let components = steps.run("components", || component::build(project))?;
     steps.run("lints", || {
         let mut cargo = project.cargo();

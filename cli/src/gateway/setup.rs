@@ -8,14 +8,14 @@ use anyhow::{Context, Result};
 use build_cache_gateway::{
     CacheStore, Gateway, Notice, OnNotice, Options, Password, ServingPlugin, Spool, Stats, Store,
 };
-use build_cache_host::{CacheSpec, Content, Contract, Event, Plugin, Registry};
+use build_cache_host::{CacheSpec, Content, Contract, Event, Registry};
 use indicatif::DecimalBytes;
 
 use super::args::GatewayArgs;
 use super::failed_store::FailedStore;
 use crate::console::{Console, number, seconds};
 use crate::failure::{self, Misuse};
-use crate::session;
+use crate::session::{self, Loaded};
 
 /// The plugins behind a gateway, and how to load them again.
 pub struct Plugins {
@@ -113,7 +113,7 @@ impl Plugins {
         console: &Console,
     ) -> Result<Named> {
         let label = spec.r#type.clone();
-        match self.try_open(role, &spec, args, spool).await {
+        match self.try_open(role, &spec, args, spool, console).await {
             Ok(store) => Ok((label, Arc::new(store))),
             Err(error) if spec.ignore_error => {
                 let reason = failure::message(&error);
@@ -132,21 +132,27 @@ impl Plugins {
         spec: &CacheSpec,
         args: &GatewayArgs,
         spool: Option<&Arc<Spool>>,
+        console: &Console,
     ) -> Result<CacheStore> {
-        let plugin = match self.registry.get(&spec.r#type) {
-            Ok(plugin) => plugin,
+        let loaded = match self.registry.get(&spec.r#type) {
+            Ok(plugin) => Loaded {
+                policy: session::policy(plugin.description(), &args.plugin.grants)?,
+                plugin,
+            },
             Err(_) => {
-                let plugin = load(spec, args).await?;
-                self.registry.install_as(&spec.r#type, plugin.clone());
-                plugin
+                let loaded = load(spec, args).await?;
+                self.registry
+                    .install_as(&spec.r#type, loaded.plugin.clone());
+                loaded
             }
         };
         let stats = Arc::clone(&self.stats);
         let on_event = Arc::new(move |event: Event| stats.on_event(&event));
         let content = spool.map(|spool| Arc::clone(spool) as Arc<dyn Content>);
-        let (attributes, options) = session::how_to_open(&plugin, spec, content, on_event)?;
+        let (attributes, options) =
+            session::how_to_open(&loaded, spec, content, on_event, console)?;
         // What cannot be opened should be said before a build begins.
-        plugin.open(&attributes, options.clone()).await?;
+        loaded.plugin.open(&attributes, options.clone()).await?;
         let live = self.registry.live(&spec.r#type, attributes, options);
         self.specs.push((role.to_owned(), spec.clone()));
         Ok(CacheStore::new(live))
@@ -162,10 +168,12 @@ impl Plugins {
         for (r#type, spec) in types {
             let before = self.registry.get(r#type).ok();
             match load(spec, args).await {
-                Ok(plugin) if before.is_some_and(|before| before.digest() == plugin.digest()) => {
+                Ok(Loaded { plugin, .. })
+                    if before.is_some_and(|before| before.digest() == plugin.digest()) =>
+                {
                     console.note(&format!("the plugin for type={type} is the same as before"));
                 }
-                Ok(plugin) => {
+                Ok(Loaded { plugin, .. }) => {
                     let (version, digest) = (&plugin.description().version, plugin.digest());
                     console.note(&format!(
                         "type={type} is served by version {version} ({digest}) from now on"
@@ -204,8 +212,9 @@ impl Plugins {
     }
 }
 
-async fn load(spec: &CacheSpec, args: &GatewayArgs) -> Result<Plugin> {
-    let plugin = session::load(spec, &args.plugin, &args.network).await?;
+async fn load(spec: &CacheSpec, args: &GatewayArgs) -> Result<Loaded> {
+    let loaded = session::load(spec, &args.plugin, &args.network).await?;
+    let plugin = &loaded.plugin;
     if plugin.contract() == Contract::V0_1 {
         let name = plugin.name();
         return Err(Misuse(format!(
@@ -216,7 +225,7 @@ async fn load(spec: &CacheSpec, args: &GatewayArgs) -> Result<Plugin> {
         ))
         .into());
     }
-    Ok(plugin)
+    Ok(loaded)
 }
 
 /// Shows what happens, as lines for people or as JSON.

@@ -54,7 +54,7 @@ fn a_key_is_checked_and_nothing_is_left_behind() {
             "✓ list ",
             "✓ delete ",
             CONTAINER,
-            "This does for push and pull.",
+            "Sufficient for push and pull.",
         ] {
             assert!(ran.stdout.contains(part), "`{part}` is not said: {ran:?}");
         }
@@ -74,7 +74,7 @@ fn a_check_makes_no_container_and_says_that_a_push_would() {
     let world = World::new();
     let ran = world.run(&["check", "--to", &world.cache("name=app")]);
     assert_eq!(ran.code, Some(1), "{ran:?}");
-    let part = "there is no container `tests` yet. A check makes none; the first push does";
+    let part = "there is no container `tests` yet. A check creates none; the first push does";
     assert!(ran.stdout.contains(part), "{ran:?}");
     assert_eq!(world.store.stats().of(OperationKind::CreateContainer), 0);
 }
@@ -94,7 +94,7 @@ fn a_public_container_does_for_a_pull_and_not_for_a_push() {
         "✓ read ",
         "✗ write ",
         "anonymous=true",
-        "This does for pull. It does not for push",
+        "Sufficient for pull, but not for push",
     ] {
         assert!(from.stdout.contains(part), "`{part}` is not said: {from:?}");
     }

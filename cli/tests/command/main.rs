@@ -3,9 +3,16 @@
 
 mod check;
 mod gateway;
+mod granting;
 mod misuse;
+mod names;
+mod network;
+mod one_blob;
 mod plugins;
 mod pull;
 mod push;
+mod scarce;
+mod secrecy;
 mod stopping;
+mod terminal;
 mod world;

@@ -76,3 +76,83 @@ fn a_file_of_certificates_that_holds_none_is_named() {
     let ran = world.run(&["push", "--ca-file", text(&file), "--to", &to, text(&cache)]);
     ran.failed(2, &[text(&file), "certificate"]);
 }
+
+#[test]
+fn misuse_is_json_too_where_the_line_cannot_be_understood() {
+    let world = World::new();
+    for (line, part) in [
+        (&["push", "--json"][..], "--to"),
+        (&["--json", "puhs"], "puhs"),
+        (&["push", "--json", "--no-such", "x"], "--no-such"),
+        (
+            &[
+                "push",
+                "--json",
+                "--to",
+                "type=x",
+                "--idle-timeout",
+                "0",
+                "d",
+            ],
+            "idle-timeout",
+        ),
+        (
+            &["check", "--json", "--to", "type=x", "--from", "type=x"],
+            "--from",
+        ),
+        (&["--json"], "Usage"),
+    ] {
+        let ran = world.run(line);
+        assert_eq!(ran.code, Some(2), "{ran:?}");
+        let json = ran.json();
+        let error = json["error"].as_str().expect("a message");
+        assert!(error.contains(part) && !error.contains('\u{1b}'), "{error}");
+        assert_eq!(
+            (&json["exit_code"], &json["warnings"]),
+            (&2.into(), &serde_json::json!([]))
+        );
+        assert!(ran.stderr.starts_with("error: "), "{ran:?}");
+    }
+    // Behind `--` it is a directory.
+    let ran = world.run(&["push", "--to", "type=x", "--", "--json", "more"]);
+    assert_eq!((ran.code, ran.stdout.as_str()), (Some(2), ""), "{ran:?}");
+    let help = world.run(&["push", "--json", "--help"]).succeeded();
+    assert!(help.stdout.contains("--name <NAME>"), "{help:?}");
+}
+
+#[test]
+fn a_misspelt_attribute_is_told_its_nearest_neighbour_the_hosts_own_included() {
+    let world = World::new();
+    let cache = buildkit("local-min-fresh");
+    for (given, nearest) in [
+        ("nmae=app", Some("`name`")),
+        ("ignroe-error=true", Some("`ignore-error`")),
+        ("ignore_error=true", Some("`ignore-error`")),
+        ("modes=max", Some("`mode`")),
+        ("bucket=x", None),
+    ] {
+        let ran = world.run(&["push", "--to", &world.cache(given), text(&cache)]);
+        let ran = ran.failed(2, &["no such attribute"]);
+        match nearest {
+            Some(nearest) => assert!(ran.stderr.contains(&format!("did you mean {nearest}?"))),
+            None => assert!(!ran.stderr.contains("did you mean"), "{ran:?}"),
+        }
+    }
+}
+
+#[test]
+fn what_is_said_in_several_lines_stays_in_several() {
+    let world = World::new();
+    let to = "type=azblob,account_url=https://acct.blob.core.windows.net";
+    let mut command = world.command(&["push", "--to", to, text(&buildkit("local-min-fresh"))]);
+    // Only what needs a variable that is not there.
+    command.env("AZURE_TOKEN_CREDENTIALS", "EnvironmentCredential");
+    let ran = world.run_command(command).failed(1, &["Passed over:\n"]);
+    let lines = ran
+        .stderr
+        .lines()
+        .skip_while(|line| !line.starts_with("error: "));
+    let further: Vec<&str> = lines.skip(1).collect();
+    assert!(further.len() > 1, "{ran:?}");
+    assert!(further.iter().all(|line| line.starts_with("  ")), "{ran:?}");
+}

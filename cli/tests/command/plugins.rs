@@ -64,13 +64,31 @@ fn a_plugin_that_asks_for_less_is_described_with_less() {
 }
 
 #[test]
+fn the_version_of_the_contract_is_said_and_what_an_earlier_one_lacks() {
+    let world = World::new();
+    let inspect = |file: &std::path::Path, options: &[&str]| {
+        let args = [&["plugin", "inspect", text(file)], options].concat();
+        world.run(&args).succeeded()
+    };
+    let new = inspect(&azblob(), &[]);
+    assert!(new.stdout.contains("\ncontract 0.2\n"), "{}", new.stdout);
+    let file = components().join("old.wasm");
+    let old = inspect(&file, &[]);
+    let lacks = "contract 0.1: it runs without find, store, touch, configured names, load, publish";
+    assert!(old.stdout.contains(lacks), "{}", old.stdout);
+    let json = inspect(&file, &["--json"]).json();
+    assert_eq!(json["contract"], "0.1");
+    assert_eq!(json["lacks"][5], "publish");
+}
+
+#[test]
 fn what_is_no_plugin_is_told_as_such() {
     let world = World::new();
     let file = world.path("notes.wasm");
     std::fs::write(&file, "notes").expect("a file");
     world
         .run(&["plugin", "inspect", text(&file)])
-        .failed(1, &[text(&file), "no WebAssembly"]);
+        .failed(1, &[text(&file), "not a WebAssembly file"]);
     let nowhere = world.path("nowhere.wasm");
     world
         .run(&["plugin", "inspect", text(&nowhere)])

@@ -2,7 +2,7 @@
 
 use blob_store::{Action, Fault, OperationKind};
 
-use crate::world::{CONTAINER, World, buildkit, key_of, layers, tags, text};
+use crate::world::{CONTAINER, World, blob, buildkit, key_of, layers, tags, text};
 
 #[test]
 fn a_name_that_does_not_exist_is_an_empty_cache_and_is_said() {
@@ -264,4 +264,43 @@ fn a_directory_that_cannot_be_written_is_named() {
         text(&file.join("cache")),
     ]);
     ran.failed(1, &[text(&file)]);
+}
+
+#[test]
+fn a_cache_that_is_too_large_for_buildkit_is_pulled_in_a_form_that_it_reads() {
+    let world = World::new();
+    let large = world.cache_of_many_records(9000);
+    world.push(&large, "name=app");
+    let stored = |name: &str| {
+        let key = format!("manifests/{name}");
+        let blob = world.store.blob(CONTAINER, &key).expect("the store");
+        blob.expect("a manifest").to_vec()
+    };
+    assert!(stored("app").len() > 1 << 20);
+
+    let dir = world.path("cache");
+    let pulled = world.pull(&dir, "name=app");
+    assert_eq!(pulled["warnings"], serde_json::json!([]));
+    let (_, digest) = &tags(&dir)[0];
+    let manifest = std::fs::read(blob(&dir, digest)).expect("a manifest");
+    assert!(manifest.len() < 1 << 20, "BuildKit reads it");
+    let manifest: serde_json::Value = serde_json::from_slice(&manifest).expect("JSON");
+    assert_eq!(
+        manifest["config"]["mediaType"],
+        "application/vnd.oci.image.config.v1+json"
+    );
+    // Pushed from there, it is the same to the byte.
+    world.push(&dir, "name=again");
+    assert_eq!(stored("again"), stored("app"));
+}
+
+#[test]
+fn the_cache_in_an_image_is_pushed_like_any_other() {
+    let world = World::new();
+    let pushed = world.push(&buildkit("image-inline"), "name=app");
+    assert_eq!(pushed["layers"], 4, "{pushed}");
+    let dir = world.path("cache");
+    let pulled = world.pull(&dir, "name=app");
+    assert_eq!(pulled["layers_fetched"], 4, "{pulled}");
+    assert_eq!(layers(&dir).len(), 4);
 }

@@ -1,6 +1,7 @@
 //! Pushing.
 
 use blob_store::{Action, Fault, OperationKind};
+use build_cache_host::Digest;
 
 use crate::world::{CONTAINER, World, blob, buildkit, key_of, layers, tags, text};
 
@@ -159,9 +160,10 @@ fn a_layer_that_is_not_there_is_named_before_anything_is_sent() {
 fn a_directory_that_is_no_cache_is_told_as_such() {
     let world = World::new();
     let to = world.cache("name=app");
+    std::fs::write(world.path("notes.txt"), "something else").expect("a file");
     world
         .run(&["push", "--to", &to, text(world.folder.path())])
-        .failed(1, &["no BuildKit cache"]);
+        .failed(1, &["not a BuildKit cache"]);
     let nowhere = world.path("nowhere");
     world
         .run(&["push", "--to", &to, text(&nowhere)])
@@ -254,4 +256,26 @@ fn a_quiet_push_says_nothing() {
         .run(&["push", "--quiet", "--to", &to, text(&buildkit("local-max"))])
         .succeeded();
     assert_eq!((ran.stdout.as_str(), ran.stderr.as_str()), ("", ""));
+}
+
+#[test]
+fn what_buildkit_will_not_read_from_a_directory_is_said_on_both_ways() {
+    let world = World::new();
+    // The form for large caches is an image's, which has a layer at least.
+    let record = |number: u32| format!(r#"{{"digest":"{}"}}"#, Digest::of(&number.to_le_bytes()));
+    let records: Vec<_> = (0..15_000).map(record).collect();
+    let large = world.cache_of("large", &[], format!("[{}]", records.join(",")));
+    let pushed = world.push(&large, "name=app");
+    let pulled = world.pull(&world.path("back"), "name=app");
+    for way in [pushed, pulled] {
+        let warnings = way["warnings"].as_array().expect("warnings");
+        assert_eq!(warnings.len(), 1, "{warnings:?}");
+        let warning = warnings[0].as_str().expect("text");
+        assert!(
+            warning.contains("config has") && warning.contains("1048576"),
+            "{warning}"
+        );
+    }
+    let small = world.push(&buildkit("local-max"), "name=app");
+    assert_eq!(small["warnings"], serde_json::json!([]));
 }

@@ -72,30 +72,81 @@ impl World {
 
     /// A cache of one layer, of any bytes.
     pub fn cache_of_one_layer(&self, size: usize) -> PathBuf {
-        let dir = self.path("large");
-        let bytes: Vec<u8> = (0..size).map(|at| (at % 251) as u8).collect();
-        let layer = Layer {
-            blob: Digest::of(&bytes),
-            size: size as u64,
-            media_type: "application/vnd.oci.image.layer.v1.tar".to_owned(),
-            diff_id: Digest::of(&bytes),
-            created_at: None,
-            parent: None,
+        self.cache_of_layers("large", &[size])
+    }
+
+    /// A cache of layers of these sizes, of any bytes, a step each.
+    pub fn cache_of_layers(&self, name: &str, sizes: &[usize]) -> PathBuf {
+        let record = |number: usize| {
+            let step = Digest::of(format!("step {number}").as_bytes());
+            format!(
+                r#"{{"layers":[{{"layer":{number},"createdAt":"2026-01-01T00:00:00Z"}}],"digest":"{step}"}}"#
+            )
         };
+        let records: Vec<_> = (0..sizes.len()).map(record).collect();
+        self.cache_of(name, sizes, format!("[{}]", records.join(",")))
+    }
+
+    /// A cache of layers of these sizes, and these records.
+    pub fn cache_of(&self, name: &str, sizes: &[usize], records: String) -> PathBuf {
+        let dir = self.path(name);
         let runtime = tokio::runtime::Runtime::new().expect("a runtime");
         runtime.block_on(async {
             let writer = LayoutWriter::create(&dir).await.expect("a directory");
-            let incoming = writer.begin(&layer).await.expect("a file");
-            incoming.file().expect("a file").write_all(&bytes).expect("written");
-            incoming.commit(Check::Digest).await.expect("a layer");
-            let step = Digest::of(b"step");
-            let records = format!(
-                r#"[{{"layers":[{{"layer":0,"createdAt":"2026-01-01T00:00:00Z"}}],"digest":"{step}"}}]"#
-            );
-            let manifest = Manifest { layers: vec![layer], records };
-            writer.finish(&manifest, &["latest".to_owned()]).await.expect("a cache");
+            let mut layers = Vec::new();
+            for (number, size) in sizes.iter().enumerate() {
+                let bytes: Vec<u8> = (0..*size).map(|at| ((at + number) % 251) as u8).collect();
+                let blob = Digest::of(&[&bytes[..], number.to_string().as_bytes()].concat());
+                let bytes = [&bytes[..], number.to_string().as_bytes()].concat();
+                let layer = Layer {
+                    blob: blob.clone(),
+                    size: bytes.len() as u64,
+                    media_type: "application/vnd.oci.image.layer.v1.tar".to_owned(),
+                    diff_id: blob,
+                    created_at: None,
+                    parent: None,
+                };
+                let incoming = writer.begin(&layer).await.expect("a file");
+                let mut file = incoming.file().expect("a file");
+                file.write_all(&bytes).expect("written");
+                incoming.commit(Check::Size).await.expect("a layer");
+                layers.push(layer);
+            }
+            let manifest = Manifest { layers, records };
+            let tags = ["latest".to_owned()];
+            writer.finish(&manifest, &tags).await.expect("a cache");
         });
         dir
+    }
+
+    /// A cache of one small layer, and of so many records.
+    pub fn cache_of_many_records(&self, records: usize) -> PathBuf {
+        let record = |index: usize| {
+            let step = Digest::of(format!("step {index}").as_bytes());
+            format!(
+                r#"{{"layers":[{{"layer":0,"createdAt":"2026-01-01T00:00:00Z"}}],"digest":"{step}"}}"#
+            )
+        };
+        let records: Vec<_> = (0..records).map(record).collect();
+        self.cache_of("large", &[1000], format!("[{}]", records.join(",")))
+    }
+
+    /// The program under the limits that these commands of a shell set.
+    #[cfg(unix)]
+    pub fn limited<S: AsRef<OsStr>>(&self, limits: &str, args: &[S]) -> Command {
+        let program = self.command(args);
+        let mut shell = Command::new("/bin/sh");
+        shell
+            .env_clear()
+            .stdin(Stdio::null())
+            .arg("-c")
+            .arg(format!("{limits} && exec \"$0\" \"$@\""))
+            .arg(program.get_program())
+            .args(program.get_args());
+        for (name, value) in program.get_envs() {
+            shell.env(name, value.expect("a value"));
+        }
+        shell
     }
 
     /// The program, where it finds the components and nothing of this user's.

@@ -9,8 +9,8 @@ use crate::server::Server;
 /// What the probe holds.
 const PROBE: &[u8] = b"A probe of build-cache. It may be removed.\n";
 
-/// Tries to write, read and remove a probe. HTTP cannot list, which is no
-/// matter of what one may do: it is not tried.
+/// Tries to write, read and remove a probe. HTTP cannot list at all,
+/// so that is not tried.
 pub(crate) async fn check(config: &Config, call: CallId, random: u64) -> Access {
     let server = Server::new(config, call);
     let path = probe_path(random);

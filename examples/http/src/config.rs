@@ -1,5 +1,5 @@
-//! What the user gave, checked once: attributes, and the variables that stand
-//! in for them. Touches nothing outside.
+//! What the user gave, checked once: attributes, and the variables that replace
+//! them. Touches nothing outside.
 
 use std::net::IpAddr;
 
@@ -59,7 +59,7 @@ pub(crate) fn attributes() -> Vec<Attribute> {
 pub(crate) fn variables() -> Vec<Variable> {
     let variable = |name: &str, attribute: &str| Variable {
         name: name.into(),
-        description: format!("Stands in for {attribute}"),
+        description: format!("Used if {attribute} is not given"),
         secret: attribute == "token",
         file: false,
     };
@@ -70,8 +70,8 @@ pub(crate) fn variables() -> Vec<Variable> {
 }
 
 impl Config {
-    /// Checks attributes and variables. An attribute goes before its variable,
-    /// and an empty one counts as none.
+    /// Checks attributes and variables. An attribute takes precedence over its
+    /// variable, and an empty one counts as not given.
     pub(crate) fn new(
         attributes: &[(String, String)],
         variables: &[(String, String)],

@@ -24,7 +24,7 @@ struct Stored<M> {
 
 /// Where a layer lies, below the cache's folder.
 ///
-/// Refuses what is no digest: it becomes part of a path.
+/// Refuses what is not a digest, because it becomes part of a path.
 pub(crate) fn layer_path(digest: &str) -> Result<String, Error> {
     let hex = digest.strip_prefix("sha256:").unwrap_or_default();
     if hex.len() != 64
@@ -32,7 +32,7 @@ pub(crate) fn layer_path(digest: &str) -> Result<String, Error> {
             .bytes()
             .all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
     {
-        return Err(Error::Other(format!("`{digest}` is no sha256 digest")));
+        return Err(Error::Other(format!("`{digest}` is not a sha256 digest")));
     }
     Ok(format!("/blobs/sha256/{hex}"))
 }
@@ -79,7 +79,7 @@ pub(crate) fn read_manifest(bytes: &[u8]) -> Result<Manifest, String> {
     }
     let mut layers = stored.manifest.layers.iter();
     match layers.find(|layer| layer_path(&layer.blob).is_err()) {
-        Some(layer) => Err(format!("`{}` is no digest", layer.blob)),
+        Some(layer) => Err(format!("`{}` is not a digest", layer.blob)),
         None => Ok(stored.manifest),
     }
 }

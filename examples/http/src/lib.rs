@@ -156,8 +156,8 @@ async fn store(server: &Server<'_>, blob: &str, size: u64) -> Result<(u64, bool)
     Ok((size, was_sent))
 }
 
-/// Loads what is under a name, and asks which of its layers are lost. None
-/// where nothing is there.
+/// Loads the manifest of a name, and asks which of its layers are lost. None if
+/// the name does not exist.
 async fn load(server: &Server<'_>, name: &str) -> Result<Option<Loaded>, Error> {
     let Some((manifest, _)) = single::load(server, name).await? else {
         return Ok(None);

@@ -265,7 +265,7 @@ pub(crate) fn why(code: &ErrorCode) -> String {
     }
 }
 
-/// What a status means that is no success, with what to do about it.
+/// What a status other than success means, with what to do about it.
 fn refusal(request: &str, status: u16, retry_after: &str) -> Failure {
     let reason = StatusCode::from_u16(status)
         .map_or_else(|_| status.to_string(), |status| status.to_string());

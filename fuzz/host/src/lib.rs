@@ -18,8 +18,12 @@ pub mod oci_layout;
 mod records;
 #[path = "../../../host/src/secrets.rs"]
 mod secrets;
+#[path = "../../../host/src/shown.rs"]
+mod shown;
 #[path = "../../../host/src/text.rs"]
 mod text;
+#[path = "../../../host/src/typed.rs"]
+mod typed;
 
 pub use attributes::CacheSpec;
 pub use content::{Content, DirContent};

@@ -237,6 +237,15 @@ fn push_properties(xml: &mut String, blob: Option<&Blob>) {
     ] {
         push_element(xml, element, property(name));
     }
+    if let Some(tier) = blob.and_then(|blob| blob.properties.tier()) {
+        push_element(xml, "AccessTier", tier);
+    }
+    if let Some(status) = blob.and_then(|blob| blob.properties.archive_status()) {
+        push_element(xml, "ArchiveStatus", &status);
+    }
+    if blob.is_some_and(|blob| blob.properties.is_directory()) {
+        push_element(xml, "ResourceType", "directory");
+    }
     for (element, value) in [
         ("BlobType", "BlockBlob"),
         ("LeaseStatus", "unlocked"),

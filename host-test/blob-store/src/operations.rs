@@ -72,6 +72,7 @@ impl Call<'_> {
                 BlobOperation::Properties => Ok(self.properties(&container, &key)?),
                 BlobOperation::SetMetadata => Ok(self.set_metadata(&container, &key)?),
                 BlobOperation::Delete => Ok(self.delete(&container, &key)?),
+                BlobOperation::SetTier => Ok(self.set_tier(&container, &key)?),
             },
         }
     }
@@ -188,6 +189,7 @@ impl Call<'_> {
         let blob = self
             .store
             .read(container, key, &Conditions::parse(headers)?)?;
+        blob.properties.check_readable()?;
         let size = blob.content.len();
         let range = ByteRange::requested(headers, size)?;
         let mut answer = Answer::new(if range.is_some() {
@@ -245,6 +247,17 @@ impl Call<'_> {
             "true",
         );
         Ok(answer)
+    }
+
+    fn set_tier(&self, container: &ContainerName, key: &BlobKey) -> Result<Answer, Refusal> {
+        let tier = self.parts.headers.get("x-ms-access-tier");
+        let tier = tier.ok_or_else(|| Refusal::missing_header("x-ms-access-tier"))?;
+        let tier = tier.to_str().unwrap_or_default();
+        let is_at_once = self.blocking(|store| store.set_tier(container, key, tier))?;
+        Ok(Answer::new(match is_at_once {
+            true => StatusCode::OK,
+            false => StatusCode::ACCEPTED,
+        }))
     }
 
     /// The length that a write has to declare.

@@ -1,13 +1,24 @@
 //! What the service keeps beside a blob's bytes: the headers that a client sets when it writes and
-//! gets back when it reads.
+//! gets back when it reads, and the access tier, on which it depends whether the bytes can be had.
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 use serde::{Deserialize, Serialize};
+
+use crate::refusal::Refusal;
 
 /// The type of a blob whose writer named none.
 pub(crate) const DEFAULT_CONTENT_TYPE: &str = "application/octet-stream";
 
 const METADATA_PREFIX: &str = "x-ms-meta-";
+
+/// The metadata by which the Blob service shows a directory of a Data Lake account.
+pub(crate) const IS_FOLDER: &str = "hdi_isfolder";
+
+/// The tiers of a block blob.
+/// <https://learn.microsoft.com/rest/api/storageservices/set-blob-tier>
+const TIERS: [&str; 4] = ["Hot", "Cool", "Cold", ARCHIVE];
+
+const ARCHIVE: &str = "Archive";
 
 /// The standard properties (header of the answer, where it comes from in a write).
 const KEPT: [(&str, &str); 6] = [
@@ -24,9 +35,74 @@ const KEPT: [(&str, &str); 6] = [
 pub(crate) struct Properties {
     standard: Vec<(String, String)>,
     metadata: Vec<(String, String)>,
+    /// None as long as nobody has chosen one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    tier: Option<String>,
+    /// The tier that a blob is on its way to, out of the archive. It never gets there: that would
+    /// take hours.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    rehydrating_to: Option<String>,
 }
 
 impl Properties {
+    /// Those of a directory.
+    pub fn of_directory() -> Self {
+        Self {
+            metadata: vec![(IS_FOLDER.to_owned(), "true".to_owned())],
+            ..Self::default()
+        }
+    }
+
+    /// Whether the blob is a directory.
+    pub fn is_directory(&self) -> bool {
+        let mut metadata = self.metadata.iter();
+        metadata.any(|(name, value)| name == IS_FOLDER && value == "true")
+    }
+
+    /// Another tier, by the name that a client gave it. False where that takes a while.
+    pub fn set_tier(&mut self, tier: &str) -> Result<bool, Refusal> {
+        let known = TIERS.iter().find(|known| **known == tier);
+        let tier = known.ok_or_else(|| Refusal::invalid_header("x-ms-access-tier", tier))?;
+        if self.is_archived() && *tier != ARCHIVE {
+            self.rehydrating_to = Some((*tier).to_owned());
+            return Ok(false);
+        }
+        self.tier = Some((*tier).to_owned());
+        Ok(true)
+    }
+
+    fn is_archived(&self) -> bool {
+        self.tier.as_deref() == Some(ARCHIVE)
+    }
+
+    /// The tier, if somebody chose one.
+    pub fn tier(&self) -> Option<&str> {
+        self.tier.as_deref()
+    }
+
+    /// What a blob on its way out of the archive says of that.
+    pub fn archive_status(&self) -> Option<String> {
+        let to = self.rehydrating_to.as_ref()?;
+        Some(format!("rehydrate-pending-to-{}", to.to_lowercase()))
+    }
+
+    /// Whether the bytes can be had. In the archive they can be neither read nor overwritten.
+    pub fn check_readable(&self) -> Result<(), Refusal> {
+        match (self.is_archived(), &self.rehydrating_to) {
+            (false, _) => Ok(()),
+            (true, None) => Err(Refusal::archived("BlobArchived")),
+            (true, Some(_)) => Err(Refusal::archived("BlobBeingRehydrated")),
+        }
+    }
+
+    /// Whether another blob may be put in the place of this one.
+    pub fn check_replaceable(&self) -> Result<(), Refusal> {
+        if self.is_directory() {
+            return Err(Refusal::blob_exists());
+        }
+        self.check_readable()
+    }
+
     /// From a Put Blob, whose plain headers describe the blob where the service's own are missing.
     pub fn of_put_blob(headers: &HeaderMap, md5: Option<String>) -> Self {
         let mut properties = Self::of_block_list(headers);
@@ -40,8 +116,8 @@ impl Properties {
     /// From a Put Block List, whose plain headers describe the list.
     pub fn of_block_list(headers: &HeaderMap) -> Self {
         let mut properties = Self {
-            standard: Vec::new(),
             metadata: metadata(headers),
+            ..Self::default()
         };
         for (name, source) in KEPT {
             properties.add_missing(name, text(headers, source));
@@ -73,8 +149,8 @@ impl Properties {
     /// The same, with other metadata.
     pub fn with_metadata(&self, metadata: Vec<(String, String)>) -> Self {
         Self {
-            standard: self.standard.clone(),
             metadata,
+            ..self.clone()
         }
     }
 
@@ -91,6 +167,15 @@ impl Properties {
             insert(headers, name, value);
         }
         write_metadata(&self.metadata, headers);
+        if let Some(tier) = &self.tier {
+            insert(headers, "x-ms-access-tier", tier);
+        }
+        if let Some(status) = self.archive_status() {
+            insert(headers, "x-ms-archive-status", &status);
+        }
+        if self.is_directory() {
+            insert(headers, "x-ms-resource-type", "directory");
+        }
     }
 }
 

@@ -61,6 +61,23 @@ impl Refusal {
         )
     }
 
+    /// `code` says whether it is on its way out.
+    pub fn archived(code: &'static str) -> Self {
+        Self::new(
+            StatusCode::CONFLICT,
+            code,
+            "This operation is not permitted on a blob in the archive tier.",
+        )
+    }
+
+    pub fn directory_not_empty() -> Self {
+        Self::new(
+            StatusCode::CONFLICT,
+            "DirectoryIsNotEmpty",
+            "The directory is not empty.",
+        )
+    }
+
     pub fn blob_exists() -> Self {
         Self::new(
             StatusCode::CONFLICT,

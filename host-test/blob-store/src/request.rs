@@ -33,13 +33,14 @@ pub enum OperationKind {
     GetBlobProperties,
     SetBlobMetadata,
     DeleteBlob,
+    SetBlobTier,
     /// Anything that the store does not do.
     Other,
 }
 
 impl OperationKind {
     /// Every kind, in the order of declaration.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::CreateContainer,
         Self::GetContainerProperties,
         Self::DeleteContainer,
@@ -52,6 +53,7 @@ impl OperationKind {
         Self::GetBlobProperties,
         Self::SetBlobMetadata,
         Self::DeleteBlob,
+        Self::SetBlobTier,
         Self::Other,
     ];
 }
@@ -120,6 +122,7 @@ fn blob_operation(method: &Method, restype: &str, comp: &str) -> OperationKind {
         ("GET", "", "") => OperationKind::GetBlob,
         ("HEAD", "", "") => OperationKind::GetBlobProperties,
         ("DELETE", "", "") => OperationKind::DeleteBlob,
+        ("PUT", "", "tier") => OperationKind::SetBlobTier,
         _ => OperationKind::Other,
     }
 }
@@ -144,6 +147,7 @@ pub(crate) enum BlobOperation {
     Properties,
     SetMetadata,
     Delete,
+    SetTier,
 }
 
 /// A request whose names and parameters are in order.
@@ -185,6 +189,7 @@ impl Operation {
             OperationKind::GetBlobProperties => BlobOperation::Properties,
             OperationKind::SetBlobMetadata => BlobOperation::SetMetadata,
             OperationKind::DeleteBlob => BlobOperation::Delete,
+            OperationKind::SetBlobTier => BlobOperation::SetTier,
             _ => return Err(not_ours(&query, &parts.method)),
         };
         Ok(Self::Blob(container, key, operation))

@@ -245,6 +245,32 @@ impl RunningStore {
             .map(drop)?)
     }
 
+    /// Moves a blob to another tier: `Hot`, `Cool`, `Cold` or `Archive`. Out of the archive it
+    /// stays on its way.
+    ///
+    /// # Errors
+    /// There is no such blob or no such tier, or the disk failed.
+    pub fn set_tier(&self, container: &str, key: &str, tier: &str) -> Result<(), Error> {
+        let (container, key) = (ContainerName::parse(container)?, BlobKey::parse(key)?);
+        let store = &self.service.store;
+        Ok(store.set_tier(&container, &key, tier).map(drop)?)
+    }
+
+    /// Makes a directory, as an account with a hierarchical namespace does when a blob is stored
+    /// below it: an empty blob that cannot be overwritten.
+    ///
+    /// # Errors
+    /// There is no such container, the key breaks the rules, or there is a blob.
+    pub fn make_directory(&self, container: &str, key: &str) -> Result<(), Error> {
+        let (container, key) = (ContainerName::parse(container)?, BlobKey::parse(key)?);
+        let (any, properties) = (Conditions::default(), Properties::of_directory());
+        let piece = self.piece(b"")?;
+        let store = &self.service.store;
+        Ok(store
+            .put(&container, &key, &any, properties, piece)
+            .map(drop)?)
+    }
+
     /// Leaves a block waiting under a key, as a client that never finished does.
     ///
     /// # Errors

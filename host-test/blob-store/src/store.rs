@@ -1,6 +1,7 @@
 //! The rules for changing what is stored. Each change is checked and made under one lock, so that
 //! of two writers with `If-None-Match: *` exactly one wins.
 
+use std::ops::Bound;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
@@ -195,6 +196,9 @@ impl Store {
         let blobs = &mut find_container(&mut index, container)?.blobs;
         let nothing = Entry::default();
         let entry = blobs.get(key.as_str()).unwrap_or(&nothing);
+        if let Some(blob) = &entry.blob {
+            blob.properties.check_replaceable()?;
+        }
         conditions.check_put(entry.blob.as_ref().map(|blob| &blob.stamp))?;
         let (content, blocks) = contents(entry)?;
         let created = entry
@@ -240,6 +244,9 @@ impl Store {
             .blobs
             .entry(key.as_str().to_owned())
             .or_default();
+        if let Some(blob) = &entry.blob {
+            blob.properties.check_replaceable()?;
+        }
         check_staged(&entry.uncommitted, &id)?;
         entry.uncommitted.insert(id, piece);
         Ok(())
@@ -281,6 +288,7 @@ impl Store {
             .ok_or_else(Refusal::blob_not_found)?;
         let before = entry.blob.clone().ok_or_else(Refusal::blob_not_found)?;
         conditions.check_write(Some(&before.stamp))?;
+        before.properties.check_readable()?;
         let blob = Arc::new(Blob {
             stamp,
             created: before.created,
@@ -307,6 +315,14 @@ impl Store {
         let blob = blobs.get(key.as_str()).and_then(|entry| entry.blob.clone());
         conditions.check_write(blob.as_ref().map(|blob| &blob.stamp))?;
         let blob = blob.ok_or_else(Refusal::blob_not_found)?;
+        let folder = format!("{}/", key.as_str());
+        let mut after = blobs.range::<str, _>((Bound::Included(folder.as_str()), Bound::Unbounded));
+        let has_content = after
+            .next()
+            .is_some_and(|(key, _)| key.starts_with(&folder));
+        if blob.properties.is_directory() && has_content {
+            return Err(Refusal::directory_not_empty());
+        }
         if let Some(disk) = &self.disk {
             disk.remove(container.as_str(), key.as_str())
                 .map_err(|error| Refusal::disk(&error))?;
@@ -314,6 +330,36 @@ impl Store {
         blobs.remove(key.as_str());
         release(&blob);
         Ok(())
+    }
+
+    /// Moves a blob to another tier, which leaves its version as it is. False where that takes a
+    /// while.
+    pub fn set_tier(
+        &self,
+        container: &ContainerName,
+        key: &BlobKey,
+        tier: &str,
+    ) -> Result<bool, Refusal> {
+        let mut index = self.index();
+        let blobs = &mut find_container(&mut index, container)?.blobs;
+        let entry = blobs.get_mut(key.as_str());
+        let blob = entry.and_then(|entry| entry.blob.as_mut());
+        let blob = blob.ok_or_else(Refusal::blob_not_found)?;
+        let mut properties = blob.properties.clone();
+        let is_at_once = properties.set_tier(tier)?;
+        let moved = Arc::new(Blob {
+            stamp: blob.stamp.clone(),
+            created: blob.created,
+            properties,
+            content: blob.content.clone(),
+            blocks: blob.blocks.clone(),
+        });
+        if let Some(disk) = &self.disk {
+            disk.save(container.as_str(), key.as_str(), &moved)
+                .map_err(|error| Refusal::disk(&error))?;
+        }
+        *blob = moved;
+        Ok(is_at_once)
     }
 
     /// The keys of all blobs in a container.

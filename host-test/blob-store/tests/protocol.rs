@@ -12,6 +12,93 @@ use client::{Client, noise, store};
 const BLOB: (&str, &str) = ("x-ms-blob-type", "BlockBlob");
 
 #[tokio::test]
+async fn in_the_archive_a_blob_is_shown_and_can_only_be_removed() {
+    let (store, client) = store();
+    client.put("one", b"bytes").await;
+    let before = client.ok("HEAD", "cache/one", &[], b"").await;
+    let etag = before.headers()["etag"].clone();
+    let tier = |tier: &'static str| [("x-ms-access-tier", tier)];
+    client
+        .ok("PUT", "cache/one?comp=tier", &tier("Archive"), b"")
+        .await;
+
+    let head = client.ok("HEAD", "cache/one", &[], b"").await;
+    assert_eq!(head.headers()["x-ms-access-tier"], "Archive");
+    assert_eq!(head.headers()["content-length"], "5");
+    assert_eq!(head.headers()["etag"], etag, "its version is what it was");
+    let listing = client.ok("GET", "cache?restype=container&comp=list", &[], b"");
+    let listing = listing.await.text().await.unwrap();
+    assert!(
+        listing.contains("<AccessTier>Archive</AccessTier>"),
+        "{listing}"
+    );
+    for (method, query) in [
+        ("GET", ""),
+        ("PUT", ""),
+        ("PUT", "?comp=block&blockid=QQ=="),
+    ] {
+        let path = format!("cache/one{query}");
+        let body: &[u8] = if method == "PUT" { b"other" } else { b"" };
+        let refused = client.refused(method, &path, &[BLOB], body).await;
+        assert_eq!(refused, (409, "BlobArchived".to_owned()));
+    }
+
+    // On its way out it takes hours.
+    store.set_tier("cache", "one", "Hot").unwrap();
+    let head = client.ok("HEAD", "cache/one", &[], b"").await;
+    assert_eq!(
+        head.headers()["x-ms-archive-status"],
+        "rehydrate-pending-to-hot"
+    );
+    let refused = client.refused("GET", "cache/one", &[], b"").await;
+    assert_eq!(refused, (409, "BlobBeingRehydrated".to_owned()));
+    client.ok("DELETE", "cache/one", &[], b"").await;
+    client.put("one", b"anew").await;
+    assert!(client.get("one").await == b"anew");
+    let refused = client
+        .refused("PUT", "cache/one?comp=tier", &tier("Lukewarm"), b"")
+        .await;
+    assert_eq!(refused, (400, "InvalidHeaderValue".to_owned()));
+}
+
+#[tokio::test]
+async fn a_directory_is_shown_as_an_empty_blob_that_cannot_be_overwritten() {
+    let (store, client) = store();
+    store.make_directory("cache", "names/feature").unwrap();
+    client.put("names/feature/x", b"bytes").await;
+    for method in ["HEAD", "GET"] {
+        let found = client.ok(method, "cache/names/feature", &[], b"").await;
+        assert_eq!(found.headers()["x-ms-meta-hdi_isfolder"], "true");
+        assert_eq!(found.headers()["x-ms-resource-type"], "directory");
+    }
+    let listing = client.ok(
+        "GET",
+        "cache?restype=container&comp=list&include=metadata",
+        &[],
+        b"",
+    );
+    let listing = listing.await.text().await.unwrap();
+    assert!(
+        listing.contains("<ResourceType>directory</ResourceType>"),
+        "{listing}"
+    );
+    assert!(
+        listing.contains("<hdi_isfolder>true</hdi_isfolder>"),
+        "{listing}"
+    );
+    let refused = client
+        .refused("PUT", "cache/names/feature", &[BLOB], b"")
+        .await;
+    assert_eq!(refused, (409, "BlobAlreadyExists".to_owned()));
+    let refused = client
+        .refused("DELETE", "cache/names/feature", &[], b"")
+        .await;
+    assert_eq!(refused, (409, "DirectoryIsNotEmpty".to_owned()));
+    client.ok("DELETE", "cache/names/feature/x", &[], b"").await;
+    client.ok("DELETE", "cache/names/feature", &[], b"").await;
+}
+
+#[tokio::test]
 async fn a_blob_comes_back_whole_and_in_parts() {
     let (_store, client) = store();
     let bytes = noise(5 << 20);

@@ -19,6 +19,9 @@ pub(crate) async fn run(errand: &str, orders: &Orders) -> Result<(), Error> {
         "follow" => follow(orders.get("url")).await,
         "requests" => requests(orders).await,
         "hold-answers" => hold_answers(orders).await,
+        "ask-for-ever" => loop {
+            drop(get(orders.get("url")).await);
+        },
         "variables" => variables(),
         "files" => read_files(orders).await,
         "folders" => format!("{} folders", get_directories().len()),

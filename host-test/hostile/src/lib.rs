@@ -47,20 +47,21 @@ impl Orders {
         self.0.get(name).map_or("", String::as_str)
     }
 
-    /// What is to be done in this call.
+    /// What is to be done in this call. A second deed may be ordered for another.
     fn at(&self, call: &str) -> &str {
-        if self.get("at") == call {
-            self.get("do")
-        } else {
-            ""
-        }
+        let orders = [("at", "do"), ("also-at", "also-do")];
+        let order = orders.into_iter().find(|(at, _)| self.get(at) == call);
+        order.map_or("", |(_, deed)| self.get(deed))
     }
 
-    /// The words of an attribute, with `{port}` as the attribute `port` has it:
-    /// so the user can give a server without naming it.
+    /// The words of an attribute, with `{port}` as the attribute `port` has it,
+    /// and `{dot}` likewise: so the user can give a server without naming it.
     fn words(&self, name: &str) -> impl Iterator<Item = String> {
         let words = self.get(name).split_whitespace();
-        words.map(|word| word.replace("{port}", self.get("port")))
+        words.map(|word| {
+            let word = word.replace("{port}", self.get("port"));
+            word.replace("{dot}", self.get("dot"))
+        })
     }
 }
 

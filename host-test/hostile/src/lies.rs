@@ -19,23 +19,27 @@ const DIGEST: &str = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca49
 /// Text of a length that nobody prints.
 const HUGE: usize = 200 << 20;
 
-/// The description. `names` adds authorities to it.
+/// The description. `names` adds authorities to it, `offers` one that has
+/// spaces in it, `reads` variables, `opens` files, `as` a type and variables.
 pub(crate) fn description(lie: &str, rest: &str) -> Description {
     let mut description = Description {
         type_: "hostile".into(),
         version: env!("CARGO_PKG_VERSION").into(),
         attributes: Vec::new(),
-        environment: vec![Variable {
-            name: "HOSTILE_VARIABLE".into(),
-            description: "Read and told.".into(),
-            secret: false,
-            file: false,
-        }],
+        environment: variables("HOSTILE_VARIABLE"),
         authorities: Vec::new(),
         files: Vec::new(),
     };
     match lie {
         "names" => description.authorities = rest.split(' ').map(str::to_owned).collect(),
+        "offers" => description.authorities = vec![rest.to_owned()],
+        "reads" => description.environment = variables(rest),
+        "opens" => description.files = rest.split(' ').map(str::to_owned).collect(),
+        "as" => {
+            let (type_, rest) = rest.split_once(' ').unwrap_or((rest, ""));
+            description.type_ = type_.to_owned();
+            description.environment = variables(rest);
+        }
         "escapes" => {
             description.type_ += ESCAPE;
             description.version += ESCAPE;
@@ -51,6 +55,17 @@ pub(crate) fn description(lie: &str, rest: &str) -> Description {
         _ => {}
     }
     description
+}
+
+/// Variables of these names, which it reads and tells.
+fn variables(names: &str) -> Vec<Variable> {
+    let variable = |name: &str| Variable {
+        name: name.to_owned(),
+        description: "Read and told.".into(),
+        secret: false,
+        file: false,
+    };
+    names.split_whitespace().map(variable).collect()
 }
 
 /// What an export did.

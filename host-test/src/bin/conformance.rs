@@ -51,7 +51,7 @@ async fn run(arguments: Arguments) -> Outcome<bool> {
     } = arguments.attributes;
     if r#type != plugin.description().r#type {
         return Err(Failure::Broken(format!(
-            "{} is no backend for type={type} but for type={}",
+            "{} is not a backend for type={type} but for type={}",
             plugin.name(),
             plugin.description().r#type
         )));

@@ -4,7 +4,7 @@
 use build_cache_host::{BlobInfo, Cache, Error, ManifestInfo};
 use futures::TryStreamExt;
 
-use super::{Subject, load};
+use super::{Subject, load, round_trips};
 use crate::failure::ensure;
 use crate::sample::{Sample, unique};
 use crate::{Failure, NotRun, Outcome};
@@ -42,7 +42,7 @@ impl Listing {
         let mut found = self.manifests.iter().filter(|info| info.name == name);
         match (found.next(), found.next()) {
             (Some(info), None) => Ok(info),
-            _ => Err(Failure::Broken(format!("{name} is not listed just once"))),
+            _ => Err(Failure::Broken(format!("{name:?} is not listed just once"))),
         }
     }
 
@@ -115,5 +115,36 @@ pub(super) async fn what_has_changed_since_it_was_listed_is_not_removed(
         "after removals that came too late, {:?} are missing",
         loaded.missing
     );
+    Ok(())
+}
+
+pub(super) async fn what_has_an_odd_name_is_listed_and_can_be_removed(
+    subject: &Subject,
+) -> Outcome {
+    let sample = Sample::of_sizes([10]);
+    let folder = unique("odd-listed");
+    let long = "long-".repeat(160);
+    let odd = round_trips::ODD.iter().copied().chain([long.as_str()]);
+    let names: Vec<String> = odd.map(|odd| format!("{folder}/{odd}")).collect();
+    let borrowed: Vec<&str> = names.iter().map(String::as_str).collect();
+    let cache = subject.open(&borrowed, sample.clone()).await?;
+    cache.export(&sample.manifest).await?;
+    let imported = cache.import().await?;
+    let found: Vec<&str> = imported.iter().map(|one| one.name.as_str()).collect();
+    ensure!(
+        found == borrowed,
+        "{borrowed:?} were stored, and {found:?} imported"
+    );
+
+    let listing = Listing::of(&cache).await?;
+    for name in borrowed {
+        let listed = listing.manifest(name)?;
+        ensure!(
+            cache.remove_manifest(listed).await?,
+            "{name:?} was listed and cannot be removed"
+        );
+    }
+    let left = cache.import().await?;
+    ensure!(left.is_empty(), "what was removed is there: {left:?}");
     Ok(())
 }

@@ -3,7 +3,7 @@
 use build_cache_host::{BlobInfo, Cache, Digest, Error};
 use futures::StreamExt;
 
-use super::{Subject, check_holds, load, read};
+use super::{Subject, check_holds, is_same_set, load, read};
 use crate::failure::ensure;
 use crate::sample::{Sample, unique};
 use crate::{Failure, Outcome};
@@ -59,6 +59,37 @@ pub(super) async fn a_layer_of_another_size_is_missing_until_it_is_stored_again(
     check_holds(&cache, &sample.manifest).await
 }
 
+pub(super) async fn a_layer_that_cannot_be_read_is_missing_until_it_is_stored_again(
+    subject: &Subject,
+) -> Outcome {
+    let back_door = subject.back_door()?;
+    let sample = Sample::of_sizes([100, 200, 300]);
+    let (name, other) = (unique("archived"), unique("archived"));
+    subject.store(&name, &sample).await?;
+    let archived = &sample.digests()[1];
+    back_door.archive_layer(archived).await?;
+
+    let cache = subject.open(&[&name], sample.clone()).await?;
+    let loaded = load(&cache).await?;
+    ensure!(
+        loaded.missing == [archived.clone()],
+        "the store does not give away {archived}, and {:?} are missing",
+        loaded.missing
+    );
+    ensure!(
+        read(&cache, archived, 0, None).await?.is_none(),
+        "a layer in the archive can be read"
+    );
+    // Another cache with the same layer is not promised it either.
+    let cache = subject.open(&[&other], sample.clone()).await?;
+    let summary = cache.export(&sample.manifest).await?;
+    ensure!(
+        (summary.layers_stored, summary.layers_reused) == (1, 2),
+        "one of three layers cannot be read, and the summary of an export says {summary:?}"
+    );
+    check_holds(&cache, &sample.manifest).await
+}
+
 /// Takes a layer away: past the backend, or through its inventory.
 async fn lose(subject: &Subject, blob: &Digest) -> Outcome {
     match subject.back_door() {
@@ -87,8 +118,4 @@ async fn find(cache: &Cache, blob: &Digest) -> Result<Option<BlobInfo>, Error> {
         }
     }
     Ok(None)
-}
-
-fn is_same_set(found: &[Digest], expected: &[Digest]) -> bool {
-    found.len() == expected.len() && expected.iter().all(|blob| found.contains(blob))
 }

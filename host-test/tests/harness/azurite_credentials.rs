@@ -7,6 +7,7 @@ mod chain;
 mod grants;
 mod leaks;
 mod machines;
+mod not_imds;
 mod refusals;
 mod sas;
 mod tokens;

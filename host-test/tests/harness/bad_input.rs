@@ -42,10 +42,7 @@ fn a_wrong_attribute_is_named_with_what_would_do() {
             ("parallelism", "0", "1 to"),
         ];
         for (name, value, expected) in cases {
-            let error = open_with(&store, name, value)
-                .await
-                .err()
-                .expect("an error");
+            let error = open_with(&store, name, value).await.expect_err("an error");
             assert!(
                 matches!(&error, Error::InvalidAttribute { name: named, .. } if named == name),
                 "{name}={value} gave {error:?}"
@@ -61,7 +58,7 @@ fn a_wrong_attribute_is_named_with_what_would_do() {
 fn a_missing_attribute_is_named_with_its_variable() {
     run(async {
         let opened = azblob().await.open(&[], OpenOptions::default()).await;
-        let error = opened.err().expect("an error").to_string();
+        let error = opened.expect_err("an error").to_string();
         for part in ["account_url", "BUILDKIT_AZURE_STORAGE_ACCOUNT_URL"] {
             assert!(error.contains(part), "{error}");
         }
@@ -176,14 +173,60 @@ async fn import_of(store: &Arc<RunningStore>, manifest: &str) -> String {
     }
 }
 
+/// A layer of a stored manifest, whose blob follows from its parent.
+fn layer(parent: i64, size: u64) -> String {
+    let blob = Digest::of(&parent.to_le_bytes());
+    format!(
+        r#"{{"blob":"{blob}","parent":{parent},"annotations":{{"mediaType":"application/vnd.oci.image.layer.v1.tar+gzip","diffID":"{blob}","size":{size},"createdAt":"2026-11-23T14:14:42Z"}}}}"#
+    )
+}
+
+#[test]
+fn a_layer_that_a_manifest_does_not_describe_costs_no_other_layer() {
+    let good = layer(-1, 5);
+    let bad = layer(0, 10);
+    let blob = Digest::of(&0_i64.to_le_bytes());
+    let (bare, _) = bad.split_once(",\"annotations\"").expect("annotations");
+    run(async {
+        let store = blob_store();
+        let subject = azblob_on(&store).await;
+        let back_door = subject.back_door().expect("a back door");
+        let base = Digest::of(&(-1_i64).to_le_bytes());
+        back_door.put_layer(&base, "bytes").await.expect("a layer");
+        back_door
+            .put_layer(&blob, "0123456789")
+            .await
+            .expect("a layer");
+        for bad in [
+            format!("{bare}}}"),
+            format!("{bare},\"annotations\":null}}"),
+            "null".to_owned(),
+            bad.replace("\"size\":10", "\"size\":0"),
+            bad.replace("diffID", "otherID"),
+            bad.replace("sha256:", "sha256:../"),
+        ] {
+            let manifest = format!(
+                r#"{{"layers":[{good},{bad}],"records":[{{"digest":"sha256:a","layers":[{{"layer":1}}]}}]}}"#
+            );
+            let put = back_door
+                .store()
+                .put("manifests/app", manifest.into_bytes().into());
+            put.await.expect("a manifest");
+            let cache = subject.open_to_read(&["app"]).await.expect("open");
+            let mut imported = cache.import().await.expect("an import");
+            let loaded = imported.remove(0).outcome.expect("a cache");
+            assert_eq!(loaded.missing.len(), 1, "{bad}");
+            assert_ne!(loaded.missing[0], base, "{bad}");
+            let rest = loaded.manifest.without_layers(&loaded.missing);
+            let rest = rest.expect("valid").manifest;
+            rest.validate_for_buildkit().expect("a cache");
+            assert_eq!((rest.layers.len(), &*rest.records), (1, "[]"), "{bad}");
+        }
+    });
+}
+
 #[test]
 fn a_manifest_that_cannot_be_used_says_why_and_others_still_can() {
-    let layer = |parent: i64, size: u64| {
-        let blob = Digest::of(&parent.to_le_bytes());
-        format!(
-            r#"{{"blob":"{blob}","parent":{parent},"annotations":{{"mediaType":"application/vnd.oci.image.layer.v1.tar+gzip","diffID":"{blob}","size":{size},"createdAt":"2026-11-23T14:14:42Z"}}}}"#
-        )
-    };
     let with_layers =
         |layers: &[String]| format!(r#"{{"layers":[{}],"records":[]}}"#, layers.join(","));
     let with_records =
@@ -195,9 +238,6 @@ fn a_manifest_that_cannot_be_used_says_why_and_others_still_can() {
         "[]".to_owned(),
         with_layers(&[layer(7, 10)]),
         with_layers(&[layer(-1, 10), layer(2, 10), layer(1, 10)]),
-        with_layers(&[layer(-1, 0)]),
-        with_layers(&[layer(-1, 10).replace("diffID", "otherID")]),
-        with_layers(&[layer(-1, 10).replace("sha256:", "sha256:../")]),
         with_records(
             r#"[{"digest":"sha256:a","layers":[{"layer":3,"createdAt":"2026-11-23T14:14:42Z"}]}]"#,
         ),
@@ -244,17 +284,21 @@ fn a_full_disk_is_said_with_the_file() {
     const FULL: &str = "/dev/full";
     run(async {
         let subject = azblob_on(&blob_store()).await;
-        let sample = Sample::of_sizes([1000]);
+        // In one request, and in ranges side by side.
+        let sample = Sample::of_sizes([1000, 20 << 20]);
         subject.store("app", &sample).await.expect("an export");
         let cache = subject.open_to_read(&["app"]).await.expect("open");
-        let file = std::fs::File::options().read(true).write(true).open(FULL);
-        let (file, layer) = (file.expect("the file"), &sample.manifest.layers[0]);
         let fetch = Fetch::new(cache, FetchOptions::default());
-        let fetched = fetch
-            .layer(&layer.blob, layer.size, file, FULL.as_ref(), &|_| ())
-            .await;
-        let error = fetched.expect_err("no space");
-        assert!(matches!(error, Error::File { .. }), "{error:?}");
-        assert!(error.to_string().contains(FULL), "{error}");
+        for layer in &sample.manifest.layers {
+            let file = std::fs::File::options().read(true).write(true).open(FULL);
+            let file = file.expect("the file");
+            let fetched = fetch
+                .layer(&layer.blob, layer.size, file, FULL.as_ref(), &|_| ())
+                .await;
+            let error = fetched.expect_err("no space");
+            assert!(matches!(error, Error::File { .. }), "{error:?}");
+            let text = error.to_string();
+            assert!(text.contains(FULL) && text.contains("space"), "{text}");
+        }
     });
 }

@@ -62,8 +62,8 @@ mod plain {
 
     use crate::setup;
 
-    /// Plain HTTP knows no listing and no touching.
-    const LACKS: &[NotRun] = &[NotRun::NoListing, NotRun::NoTouch];
+    /// Plain HTTP knows no listing, no touching and no tiers.
+    const LACKS: &[NotRun] = &[NotRun::NoListing, NotRun::NoTouch, NotRun::NoArchive];
 
     async fn subject() -> Subject {
         setup::http_on(&setup::blob_store()).await

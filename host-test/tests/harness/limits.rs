@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use blob_store::{Action, Fault, OperationKind};
 use build_cache_host::{
-    Authorities, AuthorityPattern, Error, Grants, Manifest, OpenOptions, Plugin,
+    Authorities, AuthorityPattern, Error, Grants, Manifest, OpenOptions, Plugin, Policy,
 };
 use host_test::sample::Sample;
 
@@ -36,7 +36,7 @@ fn an_authority_that_the_host_does_not_grant_is_denied_by_name() {
         let http = setup::attributes([("url", &store.plain_url())]);
         for (plugin, attributes) in [(setup::azblob().await, azblob), (setup::http().await, http)] {
             let opened = open_with_grants(&plugin, &attributes, grants()).await;
-            let error = opened.err().expect("a refusal");
+            let error = opened.expect_err("a refusal");
             assert!(matches!(error, Error::Denied { .. }), "{error:?}");
             let address = store.address().to_string();
             assert!(error.to_string().contains(&address), "{error}");
@@ -46,31 +46,44 @@ fn an_authority_that_the_host_does_not_grant_is_denied_by_name() {
 }
 
 #[test]
-fn only_variables_that_a_backend_describes_are_granted() {
+fn a_variable_is_granted_that_is_both_asked_for_and_trusted() {
     run(async {
-        let azblob = setup::azblob().await;
-        // Cargo sets it for every test; no backend has a reason to read it.
-        let foreign = "CARGO_MANIFEST_DIR";
-        assert!(std::env::var_os(foreign).is_some() || std::env::var_os("PATH").is_some());
-        let mut description = azblob.description().clone();
+        // Every process has it; no cache backend has a reason to read it.
+        assert!(std::env::var_os("PATH").is_some());
         let names = |grants: Grants| -> Vec<String> {
             let names = grants.variables.iter().map(|(name, _)| name.to_owned());
             names.collect()
         };
-        let described: Vec<_> = description
-            .environment
-            .iter()
-            .map(|v| v.name.clone())
-            .collect();
-        let granted = names(Grants::from_environment(&description));
-        assert!(
-            granted.iter().all(|name| described.contains(name)),
-            "{granted:?}"
-        );
+        let mut asking = setup::azblob().await.description().clone();
+        asking.environment[0].name = "PATH".to_owned();
+        let granted = names(Grants::from_environment(&asking));
+        assert!(!granted.contains(&"PATH".to_owned()), "{granted:?}");
 
-        description.environment[0].name = "PATH".to_owned();
-        let granted = names(Grants::from_environment(&description));
+        let mut policy = Policy::of_type("azblob");
+        policy.grant("PATH").expect("a variable");
+        let granted = names(Grants::by_policy(policy.clone(), &asking));
         assert!(granted.contains(&"PATH".to_owned()), "{granted:?}");
+        asking.environment.remove(0);
+        let granted = names(Grants::by_policy(policy, &asking));
+        assert!(!granted.contains(&"PATH".to_owned()), "{granted:?}");
+    });
+}
+
+#[test]
+fn the_backends_that_come_with_the_product_get_all_that_they_ask_for() {
+    run(async {
+        for plugin in [setup::azblob().await, setup::http().await] {
+            let description = plugin.description();
+            let policy = Policy::of_type(&description.r#type);
+            let (granted, asked) = policy.judge(description);
+            assert!(asked.is_empty(), "{asked:?}");
+            assert!(!granted.environment.is_empty(), "{granted:?}");
+            // Word for word: what is derived may lead to a private endpoint.
+            for text in &description.authorities {
+                let is_derived = text.contains(['{', ' ']);
+                assert!(!is_derived || policy.trusts_authority(text), "{text}");
+            }
+        }
     });
 }
 

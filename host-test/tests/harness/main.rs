@@ -3,6 +3,7 @@
 
 mod azurite_credentials;
 mod bad_input;
+mod checks;
 mod conformance;
 mod credentials_leaks;
 mod credentials_program;
@@ -13,8 +14,11 @@ mod fixtures;
 mod hostile;
 mod kills;
 mod leftovers;
+mod lifecycle;
 mod limits;
 mod memory;
+mod names;
+mod one_blob;
 mod patience;
 mod refused_components;
 mod requests;

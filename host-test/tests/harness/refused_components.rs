@@ -44,14 +44,17 @@ fn assert_no_backend(bytes: Vec<u8>, expected: &str) {
     assert!(matches!(error, Error::NotABackend { .. }), "{error:?}");
     let text = error.to_string();
     assert!(
-        text.starts_with("thing.wasm is no cache backend") && text.contains(expected),
+        text.starts_with("thing.wasm is not a cache backend") && text.contains(expected),
         "{text}"
     );
 }
 
 #[test]
 fn a_text_and_an_empty_file_are_told_apart() {
-    assert_no_backend(b"#!/bin/sh\necho hello\n".to_vec(), "no WebAssembly file");
+    assert_no_backend(
+        b"#!/bin/sh\necho hello\n".to_vec(),
+        "not a WebAssembly file",
+    );
     assert_no_backend(Vec::new(), "the file is empty");
 }
 

@@ -112,7 +112,7 @@ pub async fn azblob_on_azurite() -> Subject {
 pub async fn http_on(store: &Arc<RunningStore>) -> Subject {
     let raw = OurContainer::new(Arc::clone(store), "plain").expect("a container");
     Subject::new(http().await, attributes([("url", &store.plain_url())]))
-        .with_back_door(BackDoor::new(Arc::new(raw), http_key))
+        .with_back_door(BackDoor::new(Arc::new(raw), http_key).without_archive())
 }
 
 /// Where azblob puts a layer.

@@ -99,7 +99,7 @@ impl Backend {
         }
     }
 
-    /// Runs one call and sends its answer. It is no failure if the answer is not
+    /// Runs one call and sends its answer. It is not a failure if the answer is not
     /// awaited any more.
     pub(crate) async fn run(
         &self,

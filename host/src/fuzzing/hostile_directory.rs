@@ -150,9 +150,10 @@ impl Directory {
         let tags = layout.tags();
         let tags = tags.iter().take(4).map(|tag| Some(tag.as_str()));
         for tag in tags.chain([None]) {
-            let Ok(manifest) = layout.read(tag).await else {
+            let Ok(usable) = layout.read_usable(tag).await else {
                 continue;
             };
+            let manifest = usable.manifest;
             self.assert_inside("blobs/sha256");
             manifest
                 .validate_for_buildkit()

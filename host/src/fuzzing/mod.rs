@@ -5,8 +5,10 @@
 //! here run them again.
 
 mod hostile_directory;
+mod inline_image;
 
 pub use hostile_directory::oci_layout;
+pub use inline_image::inline_image;
 
 use crate::text::Scrubber;
 use crate::{CacheSpec, Digest, Layer, Manifest};
@@ -120,11 +122,24 @@ pub fn shown_text(data: &[u8]) {
         return;
     };
     let (secrets, said) = text.split_once("\n\n").unwrap_or(("", text));
-    let shown = Scrubber::new(secrets.lines().map(str::to_owned)).clean(said);
-    // At the most each character is one that gets a space before it.
-    assert!(shown.chars().count() <= 2 * 4096 + 1);
+    let scrubber = Scrubber::new(secrets.lines().map(str::to_owned));
+    let (shown, lines) = (scrubber.clean(said), scrubber.clean_lines(said));
+    let has_command = |text: &str| {
+        text.match_indices("##").any(|(at, _)| {
+            let word = text[at..].trim_start_matches('#');
+            let behind = word.trim_start_matches(|c: char| c.is_ascii_alphabetic());
+            behind.starts_with('[')
+        })
+    };
+    for (number, line) in lines.split('\n').enumerate() {
+        assert!(number == 0 || line.starts_with("  "), "{lines:?}");
+        let obeyed = line.contains(char::is_control) || has_command(line);
+        let is_command = number > 0 && line.trim_start().starts_with("::");
+        assert!(!obeyed && !is_command, "{lines:?}");
+    }
+    assert!(shown.chars().count() <= 4096 + 1);
     assert!(
-        !shown.contains(char::is_control) && !shown.contains("##"),
+        !shown.contains(char::is_control) && !has_command(&shown),
         "{shown:?}"
     );
     // Where a secret is not plain text, there is more than one way to show it;
@@ -134,7 +149,9 @@ pub fn shown_text(data: &[u8]) {
         secret.len() >= 6 && secret.bytes().all(plain) && !"redacted".contains(*secret)
     };
     for secret in secrets.lines().filter(is_plain) {
-        assert!(!shown.contains(secret), "{secret}: {shown}");
+        for shown in [&shown, &lines] {
+            assert!(!shown.contains(secret), "{secret}: {shown}");
+        }
     }
 }
 
@@ -166,5 +183,5 @@ mod every_kept_input_still_holds {
         )*};
     }
 
-    replayed!(cache_spec, oci_layout, records, shown_text);
+    replayed!(cache_spec, inline_image, oci_layout, records, shown_text);
 }

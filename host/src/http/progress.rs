@@ -1,5 +1,5 @@
 //! Time-outs on no progress rather than on a whole transfer: a 10 GiB layer
-//! over a slow line is no failure, a line that moves nothing is.
+//! over a slow line is not a failure; a line that moves nothing is.
 
 use std::pin::Pin;
 use std::sync::{Mutex, PoisonError};
@@ -12,7 +12,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Sleep;
 use wasmtime_wasi_http::{Error, WasiBody};
 
-use crate::activity::Activity;
+use crate::activity::{Activity, Silence};
 
 /// A request's body that notes when it moves: the connection asks for the next
 /// chunk when it has room for it.
@@ -43,7 +43,9 @@ impl Body for WatchedBody {
     ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
         let inner = self.inner.get_mut().unwrap_or_else(PoisonError::into_inner);
         let frame = ready!(Pin::new(inner).poll_frame(cx));
-        self.activities.iter().for_each(Activity::note);
+        if moves(&frame) {
+            self.activities.iter().for_each(Activity::note);
+        }
         Poll::Ready(frame)
     }
 
@@ -58,17 +60,25 @@ impl Body for WatchedBody {
     }
 }
 
+/// Whether bytes came with this step of a body. Its end and an empty chunk are
+/// steps too, and a plugin can make as many of those as it likes.
+fn moves<E>(frame: &Option<Result<Frame<Bytes>, E>>) -> bool {
+    let data = frame.as_ref().and_then(|frame| frame.as_ref().ok());
+    data.and_then(Frame::data_ref)
+        .is_some_and(|data| !data.is_empty())
+}
+
 /// A response's body that fails when the server lets its reader wait too long.
-/// A reader that takes its time is no failure.
+/// It is not a failure if the reader is slow.
 pub(super) struct TimedBody {
     inner: reqwest::Body,
     limit: Duration,
     /// Set while the reader waits for the server.
-    waiting: Option<Pin<Box<Sleep>>>,
+    waiting: Option<(Pin<Box<Sleep>>, Silence)>,
     /// Of the instance that reads.
     activity: Activity,
     /// The request counts as long as its answer is not read or dropped.
-    _permit: OwnedSemaphorePermit,
+    _permits: [OwnedSemaphorePermit; 2],
 }
 
 impl TimedBody {
@@ -76,14 +86,14 @@ impl TimedBody {
         inner: reqwest::Body,
         limit: Duration,
         activity: Activity,
-        permit: OwnedSemaphorePermit,
+        permits: [OwnedSemaphorePermit; 2],
     ) -> Self {
         Self {
             inner,
             limit,
             waiting: None,
             activity,
-            _permit: permit,
+            _permits: permits,
         }
     }
 }
@@ -98,7 +108,9 @@ impl Body for TimedBody {
     ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
         if let Poll::Ready(frame) = Pin::new(&mut self.inner).poll_frame(cx) {
             self.waiting = None;
-            self.activity.note();
+            if moves(&frame) {
+                self.activity.note();
+            }
             return Poll::Ready(frame.map(|f| f.map_err(|_| Error::HttpResponseIncomplete)));
         }
         let Self {
@@ -107,9 +119,9 @@ impl Body for TimedBody {
             activity,
             ..
         } = &mut *self;
-        let timer = waiting.get_or_insert_with(|| {
-            activity.expect_silence(*limit);
-            Box::pin(tokio::time::sleep(*limit))
+        let (timer, _) = waiting.get_or_insert_with(|| {
+            let silence = activity.expect_silence(*limit);
+            (Box::pin(tokio::time::sleep(*limit)), silence)
         });
         ready!(timer.as_mut().poll(cx));
         Poll::Ready(Some(Err(Error::ConnectionReadTimeout)))
@@ -121,5 +133,70 @@ impl Body for TimedBody {
 
     fn size_hint(&self) -> SizeHint {
         self.inner.size_hint()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use futures::StreamExt;
+    use futures::stream::{self, BoxStream};
+    use http_body_util::BodyExt;
+    use tokio::sync::Semaphore;
+    use tokio::time::{Instant, sleep};
+
+    use super::*;
+
+    const LIMIT: Duration = Duration::from_secs(10);
+
+    type Chunks = BoxStream<'static, std::io::Result<Bytes>>;
+
+    async fn timed(chunks: Chunks) -> (TimedBody, Activity) {
+        let permit = async || Arc::new(Semaphore::new(1)).acquire_owned().await;
+        let permits = [permit().await.unwrap(), permit().await.unwrap()];
+        let activity = Activity::default();
+        let body = reqwest::Body::wrap_stream(chunks);
+        (
+            TimedBody::new(body, LIMIT, activity.clone(), permits),
+            activity,
+        )
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_server_that_goes_silent_is_given_up_after_the_limit() {
+        let chunks = stream::iter([Ok(Bytes::from_static(b"x"))]).chain(stream::pending());
+        let (mut body, _) = timed(chunks.boxed()).await;
+        assert!(body.frame().await.expect("a chunk").is_ok());
+        let begun = Instant::now();
+        let error = body.frame().await.expect("an end").expect_err("silence");
+        assert!(matches!(error, Error::ConnectionReadTimeout), "{error:?}");
+        assert_eq!(begun.elapsed(), LIMIT);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_reader_that_takes_its_time_is_no_silence_of_the_server() {
+        let chunks = stream::repeat_with(|| Ok(Bytes::from_static(b"x")));
+        let (mut body, _) = timed(chunks.boxed()).await;
+        for _ in 0..3 {
+            assert!(body.frame().await.expect("a chunk").is_ok());
+            sleep(LIMIT * 2).await;
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn chunks_without_bytes_move_nothing() {
+        let chunks = [Bytes::new(), Bytes::from_static(b"x"), Bytes::new()];
+        let (mut body, activity) = timed(stream::iter(chunks.map(Ok)).boxed()).await;
+        let mut moved = Vec::new();
+        loop {
+            sleep(Duration::from_millis(5)).await;
+            let before = activity.last();
+            if body.frame().await.is_none() {
+                break;
+            }
+            moved.push(activity.last() > before);
+        }
+        assert_eq!(moved.iter().filter(|moved| **moved).count(), 1, "{moved:?}");
     }
 }

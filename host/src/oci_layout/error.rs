@@ -3,6 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
+use crate::text::shown_name;
 use crate::{Digest, ManifestError};
 
 /// Why a BuildKit cache directory could not be read or written.
@@ -10,15 +11,25 @@ use crate::{Digest, ManifestError};
 pub enum LayoutError {
     /// The directory holds no cache.
     #[error(
-        "`{dir}` is no BuildKit cache directory: it has no `index.json`; \
+        "`{dir}` is not a BuildKit cache directory: it has no `index.json`; \
          `docker buildx build --cache-to type=local,dest=DIR` writes one"
     )]
     NotALayout {
         /// The directory.
         dir: PathBuf,
     },
+    /// There is nothing in the directory: buildx leaves it so where the result
+    /// of a build is empty.
+    #[error(
+        "there is no cache in `{dir}`: the directory is empty, as buildx leaves it when the \
+         result of a build is empty"
+    )]
+    Empty {
+        /// The directory.
+        dir: PathBuf,
+    },
     /// The directory holds caches, but none under this tag.
-    #[error("`{dir}` has no cache tagged `{tag}`; its tags are: {}", list(.tags))]
+    #[error("`{dir}` has no cache tagged `{}`; its tags are: {}", shown_name(.tag), list(.tags))]
     NoSuchTag {
         /// The directory.
         dir: PathBuf,
@@ -28,7 +39,7 @@ pub enum LayoutError {
         tags: Vec<String>,
     },
     /// Several caches, none of them `latest`, and none was asked for.
-    #[error("`{dir}` has no cache tagged `latest` and not just one other: name a tag; its tags are: {}", list(.tags))]
+    #[error("`{dir}` has several caches and none is tagged `latest`: name a tag; its tags are: {}", list(.tags))]
     ChooseTag {
         /// The directory.
         dir: PathBuf,
@@ -36,7 +47,7 @@ pub enum LayoutError {
         tags: Vec<String>,
     },
     /// The entry is something else, such as an image.
-    #[error("{path}: this is no build cache but {found}")]
+    #[error("{path}: this is not a build cache but {found}")]
     NotACache {
         /// The manifest's file.
         path: PathBuf,
@@ -96,7 +107,10 @@ pub enum LayoutError {
 }
 
 fn list(tags: &[String]) -> String {
-    let quoted: Vec<_> = tags.iter().map(|tag| format!("`{tag}`")).collect();
+    let quoted: Vec<_> = tags
+        .iter()
+        .map(|tag| format!("`{}`", shown_name(tag)))
+        .collect();
     if quoted.is_empty() {
         "none".to_owned()
     } else {

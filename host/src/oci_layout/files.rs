@@ -1,5 +1,5 @@
-//! Files of a cache directory, read with care: whoever made the directory may
-//! have put anything there.
+//! Files of a cache directory, read with care: another program may have
+//! put anything there.
 //!
 //! Everything here blocks; [`blocking`] keeps it off the async threads.
 
@@ -35,7 +35,7 @@ pub(crate) fn open_regular(path: &Path) -> io::Result<File> {
     if !fs::symlink_metadata(path)?.is_file() {
         return Err(io::Error::new(
             io::ErrorKind::InvalidInput,
-            "it is no regular file",
+            "it is not a regular file",
         ));
     }
     File::open(path)

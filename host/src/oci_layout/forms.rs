@@ -10,10 +10,12 @@ use std::collections::{HashMap, HashSet};
 use serde::{Deserialize, Serialize};
 
 use super::document::{
-    self, CONFIG_TYPE, CacheManifest, Descriptor, INDEX_TYPE, MANIFEST_TYPE, NotACache, describe,
+    self, CONFIG_TYPE, CacheManifest, Descriptor, Draft, INDEX_TYPE, MANIFEST_TYPE, NotACache,
+    describe,
 };
 use super::files::MAX_JSON_BYTES;
 use super::inline::{self, IMAGE_CONFIG_TYPE};
+use super::usable;
 use crate::records::{self, RecordsError, go_json};
 use crate::{Digest, Manifest, ManifestError};
 
@@ -267,6 +269,26 @@ pub fn assemble(
     top: &[u8],
     documents: &HashMap<Digest, Vec<u8>>,
 ) -> Result<Assembly, NotAssembled> {
+    Ok(match draft(top, documents)? {
+        Drafting::Needs(needs) => Assembly::Needs(needs),
+        Drafting::Whole(draft) => Assembly::Whole(usable::of_draft(draft, &|_| true)?.manifest),
+    })
+}
+
+/// What [`draft`] came to.
+pub(super) enum Drafting {
+    /// The cache, which may have layers that cannot be used.
+    Whole(Draft),
+    /// These documents are needed first, all of them.
+    Needs(Vec<DocumentRef>),
+}
+
+/// Reads a cache as [`assemble`] does, and leaves in it the layers that cannot
+/// be used.
+pub(super) fn draft(
+    top: &[u8],
+    documents: &HashMap<Digest, Vec<u8>>,
+) -> Result<Drafting, NotAssembled> {
     let mut reading = Reading {
         documents,
         needs: HashMap::new(),
@@ -282,30 +304,36 @@ pub fn assemble(
         .collect();
     if !needs.is_empty() {
         needs.sort_by(|(a, _), (b, _)| a.digest.cmp(&b.digest));
-        return Ok(Assembly::Needs(
+        return Ok(Drafting::Needs(
             needs.into_iter().map(|(of, _)| of).collect(),
         ));
     }
-    if caches.is_empty() {
-        return Err(not_a_cache(&NotACache::Index));
+    let mut caches = caches;
+    match caches.len() {
+        0 => Err(not_a_cache(&NotACache::Index)),
+        1 => Ok(Drafting::Whole(caches.remove(0))),
+        _ => {
+            let usable = caches.into_iter().map(|draft| {
+                let usable = usable::of_draft(draft, &|_| true)?;
+                Ok::<_, NotAssembled>(usable.manifest)
+            });
+            let usable = usable.collect::<Result<_, _>>()?;
+            let cache = records::joined(usable).map_err(ManifestError::Records)?;
+            Ok(Drafting::Whole(Draft::from(cache)))
+        }
     }
-    let cache = records::joined(caches).map_err(ManifestError::Records)?;
-    cache.validate_for_buildkit()?;
-    Ok(Assembly::Whole(cache))
 }
 
 /// A manifest of an image.
 #[derive(Deserialize)]
 struct Image {
     config: Descriptor,
-    #[serde(default, deserialize_with = "go_json::nullable")]
-    layers: Vec<Descriptor>,
+    layers: Option<Vec<Descriptor>>,
 }
 
 #[derive(Deserialize)]
 struct Images {
-    #[serde(default, deserialize_with = "go_json::nullable")]
-    manifests: Vec<Descriptor>,
+    manifests: Option<Vec<Descriptor>>,
 }
 
 /// How deep indexes may name indexes.
@@ -318,7 +346,7 @@ struct Reading<'a> {
     bytes: u64,
     /// The configs that were read: two images with one config have one cache.
     configs: HashSet<Digest>,
-    caches: Vec<Manifest>,
+    caches: Vec<Draft>,
 }
 
 impl<'a> Reading<'a> {
@@ -344,7 +372,7 @@ impl<'a> Reading<'a> {
                 let Some(config) = self.config(&image.config)? else {
                     return Ok(());
                 };
-                let cache = inline::read(&image.layers, config);
+                let cache = inline::read(image.layers.as_deref().unwrap_or_default(), config);
                 let cache = cache.map_err(|reason| damaged(Some(&image.config.digest), &reason))?;
                 // One image of several may well have none.
                 if cache.is_none() && at.is_none() {
@@ -352,7 +380,7 @@ impl<'a> Reading<'a> {
                                  where `--cache-to type=inline` puts one";
                     return Err(not_a_cache(&found));
                 }
-                self.caches.extend(cache);
+                self.caches.extend(cache.map(Draft::from));
                 Ok(())
             }
             Err(NotACache::Index) if depth < MAX_DEPTH => {
@@ -360,6 +388,7 @@ impl<'a> Reading<'a> {
                 for image in images
                     .manifests
                     .iter()
+                    .flatten()
                     .filter(|image| is_manifest(&image.media_type))
                 {
                     let already = self.needs.contains_key(&image.digest);

@@ -55,7 +55,7 @@ impl IncomingBlob {
     /// Checks the blob, brings it to disk, and gives it its name. Nothing may
     /// be written to the file any more.
     ///
-    /// [`Check::Size`] will do for whoever has verified the digest already.
+    /// [`Check::Size`] is sufficient for a caller that has verified the digest already.
     ///
     /// # Errors
     /// When the bytes are not the layer's, or cannot be brought to disk. Then
@@ -124,7 +124,7 @@ fn temporary(ingest: &Path) -> Result<NamedTempFile, LayoutError> {
 /// Brings a file to disk, and then its name.
 fn keep(file: NamedTempFile, path: &Path) -> Result<(), LayoutError> {
     let failed = failed("write", path);
-    file.as_file().sync_all().map_err(&failed)?;
+    synced(file.as_file().sync_all()).map_err(&failed)?;
     file.persist(path).map_err(|error| failed(error.error))?;
     sync_names(path).map_err(failed)
 }
@@ -133,7 +133,61 @@ fn keep(file: NamedTempFile, path: &Path) -> Result<(), LayoutError> {
 /// cannot be opened, and the file system sees to its names.
 pub(super) fn sync_names(path: &Path) -> io::Result<()> {
     match path.parent() {
-        Some(dir) if cfg!(unix) => File::open(dir)?.sync_all(),
+        Some(dir) if cfg!(unix) => match File::open(dir) {
+            Ok(dir) => synced(dir.sync_all()),
+            // One may write in a directory that one may not read.
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(()),
+            Err(error) => Err(error),
+        },
         _ => Ok(()),
+    }
+}
+
+/// The outcome of bringing something to disk. A file system that does not offer
+/// it, for directories or at all (network and FUSE file systems, shared folders
+/// of virtual machines), is not a failure: it keeps what it was given as well as
+/// it can. What could not be written is one.
+fn synced(outcome: io::Result<()>) -> io::Result<()> {
+    match outcome {
+        Err(error) if is_not_offered(&error) => Ok(()),
+        outcome => outcome,
+    }
+}
+
+/// Whether the system says that it cannot do this at all: `EINVAL`, `ENOTSUP`,
+/// `EOPNOTSUPP`, `ENOSYS`, and `EBADF` for a handle that may only read.
+fn is_not_offered(error: &io::Error) -> bool {
+    /// The same number on every Unix.
+    const EBADF: i32 = 9;
+    cfg!(unix) && error.raw_os_error() == Some(EBADF)
+        || matches!(
+            error.kind(),
+            io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported
+        )
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use rustix::io::Errno;
+
+    use super::*;
+
+    #[test]
+    fn a_file_system_without_sync_is_no_failure_and_a_broken_disk_is() {
+        for (errno, is_fine) in [
+            (Errno::INVAL, true),
+            (Errno::NOTSUP, true),
+            (Errno::OPNOTSUPP, true),
+            (Errno::NOSYS, true),
+            (Errno::BADF, true),
+            (Errno::IO, false),
+            (Errno::NOSPC, false),
+            (Errno::DQUOT, false),
+            (Errno::ROFS, false),
+        ] {
+            let outcome = synced(Err(io::Error::from_raw_os_error(errno.raw_os_error())));
+            assert_eq!(outcome.is_ok(), is_fine, "{errno:?}");
+        }
+        assert!(synced(Ok(())).is_ok());
     }
 }

@@ -1,77 +1,90 @@
-//! `index.json`: which manifest stands under which tag.
+//! `index.json`: which manifest has which tag.
 //!
 //! Other entries may be anybody's, such as an image that was exported to the
 //! same directory. They are kept as the bytes they are.
 
 use std::path::Path;
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::value::RawValue;
 
 use super::LayoutError;
-use super::document::{Descriptor, INDEX_TYPE};
+use super::document::{AnyDescriptor, Descriptor, INDEX_TYPE};
 use super::files::damaged;
-use crate::records::go_json;
+use crate::records::go_json::{self, Go, go_struct};
 
 const REF_NAME: &str = "org.opencontainers.image.ref.name";
+const IMAGE_NAME: &str = "io.containerd.image.name";
 
 /// The fields that BuildKit keeps, in the order in which Go writes them.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize)]
 pub(super) struct Index {
-    #[serde(rename = "schemaVersion", default = "version")]
+    #[serde(rename = "schemaVersion")]
     schema_version: u64,
-    #[serde(rename = "mediaType", default = "media_type")]
+    #[serde(rename = "mediaType")]
     media_type: String,
-    #[serde(
-        rename = "artifactType",
-        default,
-        skip_serializing_if = "Option::is_none"
-    )]
+    #[serde(rename = "artifactType", skip_serializing_if = "Option::is_none")]
     artifact_type: Option<String>,
-    #[serde(default, deserialize_with = "go_json::nullable")]
     manifests: Vec<Box<RawValue>>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     subject: Option<Box<RawValue>>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     annotations: Option<Box<RawValue>>,
 }
+go_struct!(Index {
+    schema_version: "schemaVersion",
+    media_type: "mediaType",
+    artifact_type: "artifactType",
+    manifests: "manifests",
+    subject: "subject",
+    annotations: "annotations",
+});
 
-fn version() -> u64 {
-    2
-}
-
-fn media_type() -> String {
-    INDEX_TYPE.to_owned()
+/// An index without entries.
+impl Default for Index {
+    fn default() -> Self {
+        Self {
+            schema_version: 2,
+            media_type: INDEX_TYPE.to_owned(),
+            artifact_type: None,
+            manifests: Vec::new(),
+            subject: None,
+            annotations: None,
+        }
+    }
 }
 
 /// How an entry may be found.
-#[derive(Deserialize)]
-struct Named {
-    #[serde(default)]
-    annotations: Option<Names>,
-}
-
-#[derive(Default, Deserialize)]
+#[derive(Default)]
 struct Names {
-    #[serde(rename = "org.opencontainers.image.ref.name")]
     ref_name: Option<String>,
-    #[serde(rename = "io.containerd.image.name")]
     image_name: Option<String>,
 }
 
 fn names(entry: &RawValue) -> Names {
-    let named = serde_json::from_str::<Named>(entry.get());
-    named
-        .ok()
-        .and_then(|named| named.annotations)
-        .unwrap_or_default()
+    let Ok(Go(mut entry)) = serde_json::from_str::<Go<AnyDescriptor>>(entry.get()) else {
+        return Names::default();
+    };
+    Names {
+        ref_name: entry.annotations.remove(REF_NAME),
+        image_name: entry.annotations.remove(IMAGE_NAME),
+    }
 }
 
 impl Index {
     /// Reads an `index.json`; an empty file is an empty index, as in BuildKit.
     pub fn parse(json: &[u8], path: &Path) -> Result<Self, LayoutError> {
+        // Editors put it there.
+        let json = json.strip_prefix(b"\xef\xbb\xbf").unwrap_or(json);
         let json = if json.is_empty() { b"{}" } else { json };
-        go_json::object(json).map_err(|error| damaged(path, format!("it is no OCI index: {error}")))
+        let Go(index) = go_json::object(json)
+            .map_err(|error| damaged(path, format!("it is not an OCI index: {error}")))?;
+        Ok(index)
+    }
+
+    /// Whether nothing is in it.
+    pub fn is_empty(&self) -> bool {
+        self.manifests.is_empty()
     }
 
     /// The tags of the entries that have one, in order.
@@ -125,7 +138,7 @@ impl Index {
         Ok(())
     }
 
-    /// What stands in the file.
+    /// The content of the file.
     pub fn to_json(&self) -> serde_json::Result<String> {
         go_json::to_string(self)
     }
@@ -203,7 +216,7 @@ mod tests {
                 .expect_err(json)
                 .to_string();
             assert!(
-                error.contains("`index.json` is damaged: it is no OCI index"),
+                error.contains("`index.json` is damaged: it is not an OCI index"),
                 "{error}"
             );
         }

@@ -64,9 +64,9 @@ struct RootfsOut<'a> {
 /// An image's config, as far as it is read.
 #[derive(Deserialize)]
 struct ConfigIn {
-    #[serde(default, deserialize_with = "go_json::nullable")]
+    #[serde(default, deserialize_with = "nullable")]
     rootfs: RootfsIn,
-    #[serde(default, deserialize_with = "go_json::nullable")]
+    #[serde(default, deserialize_with = "nullable")]
     history: Vec<History>,
     #[serde(rename = "moby.buildkit.cache.v0", default)]
     cache: Option<String>,
@@ -74,7 +74,7 @@ struct ConfigIn {
 
 #[derive(Default, Deserialize)]
 struct RootfsIn {
-    #[serde(default, deserialize_with = "go_json::nullable")]
+    #[serde(default, deserialize_with = "nullable")]
     diff_ids: Vec<Digest>,
 }
 
@@ -85,10 +85,19 @@ struct History {
     created: Option<String>,
     #[serde(
         default,
-        deserialize_with = "go_json::nullable",
+        deserialize_with = "nullable",
         skip_serializing_if = "std::ops::Not::not"
     )]
     empty_layer: bool,
+}
+
+/// Reads a value, or the type's default for `null`, as Go does.
+fn nullable<'de, D, T>(deserializer: D) -> Result<T, D::Error>
+where
+    D: serde::Deserializer<'de>,
+    T: Default + Deserialize<'de>,
+{
+    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
 }
 
 /// Whether a config of this media type may be an image's.

@@ -2,8 +2,10 @@
 //!
 //! The lock is BuildKit's: an advisory lock on `index.json.lock`
 //! (`client/ociindex`), removed when done. Removing a lock file is safe only
-//! when whoever waits for it looks whether it still has its name, so that is
-//! what is done here.
+//! when a program that waits for it looks whether it still has its name, so that is
+//! what is done here: by the file's number (its inode), which on some file
+//! systems is another one each time that one asks. There, the lock counts after
+//! some attempts.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io;
@@ -18,6 +20,9 @@ use super::files::failed;
 const PATIENCE: Duration = Duration::from_secs(30);
 /// How often to look.
 const INTERVAL: Duration = Duration::from_millis(20);
+/// How often in a row a file that was just opened may have another number than
+/// its name before the file system is taken for one without steady numbers.
+const ATTEMPTS: u32 = 10;
 
 /// The right to change `index.json`, until dropped.
 #[derive(Debug)]
@@ -33,11 +38,12 @@ impl IndexLock {
         let path = root.join("index.json.lock");
         let failed = failed("lock", &path);
         let started = Instant::now();
+        let mut other_numbers = 0;
         loop {
             // Whoever made the directory may have put a link there, which
             // would make a file elsewhere, or a pipe, which would hang.
             if fs::symlink_metadata(&path).is_ok_and(|found| !found.is_file()) {
-                return Err(failed(io::Error::other("it is no regular file")));
+                return Err(failed(io::Error::other("it is not a regular file")));
             }
             let file = OpenOptions::new()
                 .write(true)
@@ -46,17 +52,26 @@ impl IndexLock {
                 .open(&path)
                 .map_err(&failed)?;
             match file.try_lock() {
-                Ok(()) if still_named(&path, &file) => return Ok(Self { path, _file: file }),
-                Ok(()) => continue,
+                Ok(()) => match name_of(&path, &file) {
+                    Name::Its => return Ok(Self { path, _file: file }),
+                    Name::Unsure if other_numbers >= ATTEMPTS => {
+                        return Ok(Self { path, _file: file });
+                    }
+                    Name::Unsure => other_numbers += 1,
+                    Name::Gone => other_numbers = 0,
+                },
                 Err(TryLockError::Error(source)) => return Err(failed(source)),
-                Err(TryLockError::WouldBlock) if started.elapsed() > PATIENCE => {
-                    return Err(LayoutError::Locked {
-                        path,
-                        seconds: PATIENCE.as_secs(),
-                    });
-                }
-                Err(TryLockError::WouldBlock) => sleep(INTERVAL),
+                Err(TryLockError::WouldBlock) => other_numbers = 0,
             }
+            if started.elapsed() > PATIENCE {
+                return Err(LayoutError::Locked {
+                    path,
+                    seconds: PATIENCE.as_secs(),
+                });
+            }
+            // While it waits nobody else is kept from the lock.
+            drop(file);
+            sleep(INTERVAL);
         }
     }
 }
@@ -71,20 +86,44 @@ impl Drop for IndexLock {
     }
 }
 
-/// Whether `path` is still the name of `file`: its last holder may have
-/// removed it.
+/// Whether a path still is the name of a file that is held.
+#[derive(Debug, PartialEq)]
+enum Name {
+    /// It is.
+    Its,
+    /// The last holder has removed the file.
+    Gone,
+    /// The numbers differ, and yet the file has a name: another file took its
+    /// place, or the file system has no steady numbers.
+    Unsure,
+}
+
+/// What one can tell from a file's device and number, as its name has them and
+/// as the file itself has them, and from how many names it has.
 #[cfg(unix)]
-fn still_named(path: &Path, file: &File) -> bool {
+fn name(named: Option<(u64, u64)>, held: (u64, u64), names: u64) -> Name {
+    match named {
+        Some(named) if named == held => Name::Its,
+        None => Name::Gone,
+        Some(_) if names == 0 => Name::Gone,
+        Some(_) => Name::Unsure,
+    }
+}
+
+#[cfg(unix)]
+fn name_of(path: &Path, file: &File) -> Name {
     use std::os::unix::fs::MetadataExt;
-    let (Ok(named), Ok(held)) = (fs::metadata(path), file.metadata()) else {
-        return false;
+    let Ok(held) = file.metadata() else {
+        return Name::Gone;
     };
-    (named.dev(), named.ino()) == (held.dev(), held.ino())
+    let number = |file: &fs::Metadata| (file.dev(), file.ino());
+    let named = fs::symlink_metadata(path).ok();
+    name(named.as_ref().map(number), number(&held), held.nlink())
 }
 
 #[cfg(not(unix))]
-fn still_named(_: &Path, _: &File) -> bool {
-    true
+fn name_of(_: &Path, _: &File) -> Name {
+    Name::Its
 }
 
 #[cfg(test)]
@@ -92,6 +131,23 @@ mod tests {
     use std::sync::atomic::{AtomicU32, Ordering};
 
     use super::*;
+
+    #[cfg(unix)]
+    #[test]
+    fn a_file_is_known_by_its_number_and_by_how_many_names_it_has() {
+        for (named, names, expected) in [
+            (Some((1, 2)), 1, Name::Its),
+            (None, 0, Name::Gone),
+            (None, 1, Name::Gone),
+            // Removed, and made anew by the next writer.
+            (Some((1, 3)), 0, Name::Gone),
+            // NFS keeps what is open under another name.
+            (Some((1, 3)), 1, Name::Unsure),
+            (Some((4, 2)), 1, Name::Unsure),
+        ] {
+            assert_eq!(name(named, (1, 2), names), expected, "{named:?} {names}");
+        }
+    }
 
     #[test]
     fn only_one_holds_the_lock_and_its_file_goes() {

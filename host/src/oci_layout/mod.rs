@@ -21,6 +21,7 @@ mod incoming;
 mod index;
 mod inline;
 mod lock;
+mod usable;
 mod verified;
 mod writer;
 
@@ -36,8 +37,9 @@ pub use forms::{
     Assembly, BUILDKIT_JSON_BYTES, Document, DocumentRef, Documents, Form, NotAssembled, assemble,
 };
 pub use incoming::IncomingBlob;
+pub use usable::{LeftOut, Usable};
 pub use verified::VerifiedContent;
-pub use writer::{Check, LayoutWarning, LayoutWriter, Written};
+pub use writer::{Check, LayoutWarning, LayoutWriter, Written, warnings};
 
 use crate::{Digest, DirContent, Layer, Manifest};
 use document::Descriptor;
@@ -62,14 +64,23 @@ impl Layout {
     ///
     /// # Errors
     /// When there is no such directory, or it has no `index.json`, or one that
-    /// is no OCI index.
+    /// is not an OCI index. [`LayoutError::Empty`] when nothing was ever stored in
+    /// the directory.
     pub async fn open(dir: impl Into<PathBuf>) -> Result<Self, LayoutError> {
         let root = dir.into();
         blocking(move || {
             fs::read_dir(&root).map_err(failed("open", &root))?;
             check_folders(&root)?;
+            let index_file = root.join(INDEX_FILE);
+            if fs::metadata(&index_file).is_ok_and(|file| file.is_file() && file.len() == 0) {
+                // To BuildKit an index without entries; here, all that there
+                // was may have been lost.
+                return Err(damaged(&index_file, "it has been cut off: it has no bytes"));
+            }
             match read_index(&root)? {
+                Some(index) if index.is_empty() => Err(LayoutError::Empty { dir: root }),
                 Some(index) => Ok(Self { root, index }),
+                None if holds_nothing(&root) => Err(LayoutError::Empty { dir: root }),
                 None => Err(LayoutError::NotALayout { dir: root }),
             }
         })
@@ -89,8 +100,23 @@ impl Layout {
     /// [`Self::check`] tells.
     ///
     /// # Errors
-    /// When there is no such tag, or it is no cache or a damaged one.
+    /// When there is no such tag, or it is not a cache or a damaged one, be it in
+    /// one layer: [`Self::read_usable`] goes on without such a layer.
     pub async fn read(&self, tag: Option<&str>) -> Result<Manifest, LayoutError> {
+        let usable = self.read_usable(tag).await?;
+        match usable.left_out.first() {
+            Some(left_out) => Err(damaged(&self.root.join(INDEX_FILE), left_out)),
+            None => Ok(usable.manifest),
+        }
+    }
+
+    /// Reads what can be used of a cache: a layer that nobody can use, as it has
+    /// no diff ID, say, is left out with the results that need it.
+    ///
+    /// # Errors
+    /// When there is no such tag, or it is not a cache, or one of which nothing can
+    /// be used.
+    pub async fn read_usable(&self, tag: Option<&str>) -> Result<Usable, LayoutError> {
         let entry = match tag {
             Some(tag) => self.index.get(tag).ok_or_else(|| LayoutError::NoSuchTag {
                 dir: self.root.clone(),
@@ -174,7 +200,9 @@ impl Layout {
 
 /// How many files are hashed at a time: one a processor.
 fn at_once() -> usize {
-    std::thread::available_parallelism().map_or(2, usize::from)
+    /// More at once outrun any disk, and each has a file open.
+    const MOST: usize = 32;
+    std::thread::available_parallelism().map_or(2, |all| all.get().min(MOST))
 }
 
 /// One layer for each blob.
@@ -206,15 +234,35 @@ fn read_index(root: &Path) -> Result<Option<Index>, LayoutError> {
     }
 }
 
+/// Whether nothing was ever stored in a directory without an index: there is no
+/// more than what BuildKit makes before it stores anything.
+fn holds_nothing(root: &Path) -> bool {
+    let is_empty =
+        |path: &Path| fs::read_dir(path).is_ok_and(|mut entries| entries.next().is_none());
+    let Ok(entries) = fs::read_dir(root) else {
+        return false;
+    };
+    entries.into_iter().all(|entry| {
+        let Ok(entry) = entry else { return false };
+        let path = entry.path();
+        match entry.file_name().to_str() {
+            Some("oci-layout" | "index.json.lock") => true,
+            Some("ingest") => is_empty(&path),
+            Some("blobs") => is_empty(&path) || is_empty(&path.join("sha256")),
+            _ => false,
+        }
+    })
+}
+
 /// Reads a cache from the entry that stands for it in the index.
-fn read_cache(root: &Path, entry: &Descriptor) -> Result<Manifest, LayoutError> {
+fn read_cache(root: &Path, entry: &Descriptor) -> Result<Usable, LayoutError> {
     let path = blob_path(root, &entry.digest);
     let top = read_json_blob(&path, &entry.digest, entry.size)?;
     let mut documents = HashMap::new();
     loop {
-        let needs = match assemble(&top, &documents) {
-            Ok(Assembly::Whole(manifest)) => return Ok(manifest),
-            Ok(Assembly::Needs(needs)) => needs,
+        let needs = match forms::draft(&top, &documents) {
+            Ok(forms::Drafting::Whole(draft)) => return usable::usable(root, &path, draft),
+            Ok(forms::Drafting::Needs(needs)) => needs,
             Err(NotAssembled::NotACache { found }) => {
                 return Err(LayoutError::NotACache { path, found });
             }
@@ -253,7 +301,7 @@ fn read_json_blob(path: &Path, digest: &Digest, size: u64) -> Result<Vec<u8>, La
 fn check_size(root: &Path, layer: &Layer) -> Result<(), LayoutError> {
     let path = blob_path(root, &layer.blob);
     match fs::symlink_metadata(&path) {
-        Ok(file) if !file.is_file() => Err(damaged(&path, "it is no regular file")),
+        Ok(file) if !file.is_file() => Err(damaged(&path, "it is not a regular file")),
         Ok(file) if file.len() == layer.size => Ok(()),
         Ok(file) => {
             let (is, should) = (file.len(), layer.size);

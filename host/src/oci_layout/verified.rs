@@ -74,7 +74,7 @@ impl VerifiedContent {
 
 impl Checks {
     /// Starts to check a layer. The check goes on when nobody waits for it:
-    /// whoever reads again finds it further on.
+    /// a later reader finds it further on.
     fn start(&self, layer: &Layer) -> Verdict {
         let (checks, layer) = (self.clone(), layer.clone());
         let task = tokio::spawn(async move {
@@ -104,7 +104,7 @@ impl Content for VerifiedContent {
         length: u64,
     ) -> BoxStream<'static, io::Result<Bytes>> {
         let Some((layer, verdict)) = self.layers.get(blob) else {
-            let error = format!("{blob} is no layer of this cache");
+            let error = format!("{blob} is not a layer of this cache");
             return stream::iter([Err(io::Error::new(io::ErrorKind::NotFound, error))]).boxed();
         };
         let verdict = verdict.get_or_init(|| self.checks.start(layer)).clone();

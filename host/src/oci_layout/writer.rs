@@ -3,7 +3,7 @@
 //!
 //! Every file comes in by way of `ingest/`, blobs first and `index.json` last.
 //! Several writers do each other no harm: blobs are what their names say
-//! whoever writes them, and `index.json` is read, changed and replaced under a
+//! no matter which program writes them, and `index.json` is read, changed and replaced under a
 //! lock.
 
 use std::fs;
@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use futures::{StreamExt, TryStreamExt, stream};
 
 use super::document::LAYOUT;
-use super::files::{blocking, check_folders, failed, hash_file};
+use super::files::{blocking, check_folders, damaged, failed, hash_file};
 use super::incoming::{IncomingBlob, remove_stale, replace, sync_names};
 use super::index::Index;
 use super::lock::IndexLock;
@@ -49,10 +49,20 @@ pub struct Written {
 /// Something that the user should know of a cache that was written.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum LayoutWarning {
+    /// The directory's `index.json` could not be used, and was replaced: the
+    /// tags that it held are gone.
+    #[error(
+        "{reason}; it was replaced, so that other tags that the directory had are gone: pull them \
+         again"
+    )]
+    IndexReplaced {
+        /// What was wrong with it; names the file.
+        reason: String,
+    },
     /// The cache is whole, but BuildKit will not read it from a directory.
     #[error(
         "the cache's {what} has {bytes} bytes, and BuildKit reads no more than {BUILDKIT_JSON_BYTES} \
-         from a directory: it will build without this cache"
+         from a local directory: a build from there will run without this cache"
     )]
     TooLargeForBuildKit {
         /// `manifest` or `config`.
@@ -67,7 +77,8 @@ impl LayoutWriter {
     /// removes what earlier writers of ours left unfinished for a day.
     ///
     /// # Errors
-    /// When that is not possible, or the directory's `index.json` is damaged.
+    /// When that is not possible. An `index.json` that cannot be used is none: it
+    /// will be replaced ([`LayoutWarning::IndexReplaced`]).
     pub async fn create(dir: impl Into<PathBuf>) -> Result<Self, LayoutError> {
         let root = dir.into();
         blocking(move || {
@@ -77,7 +88,10 @@ impl LayoutWriter {
                 let made = fs::create_dir_all(&dir).and_then(|()| sync_names(&dir));
                 made.map_err(failed("create", &dir))?;
             }
-            read_index(&writer.root)?;
+            let index = writer.root.join(INDEX_FILE);
+            if fs::symlink_metadata(&index).is_ok_and(|found| found.is_dir()) {
+                return Err(damaged(&index, "it is a directory: remove it"));
+            }
             remove_stale(&writer.ingest());
             Ok(writer)
         })
@@ -118,8 +132,8 @@ impl LayoutWriter {
     }
 
     /// Writes the config, the manifest and, last, `index.json`, where the cache
-    /// takes the place of what stood under each of `tags`. The form is one that
-    /// BuildKit reads ([`Documents::of`]).
+    /// replaces what had each of `tags`. The form is one that BuildKit reads
+    /// ([`Documents::of`]).
     ///
     /// # Errors
     /// When BuildKit could not use the cache, a layer is not there or has
@@ -150,9 +164,11 @@ impl LayoutWriter {
 
         let _lock = IndexLock::acquire(&self.root)?;
         replace(&ingest, &self.root.join("oci-layout"), LAYOUT)?;
-        let mut index = match read_index(&self.root)? {
-            Some(index) => index,
-            None => Index::parse(b"", &self.root)?,
+        let (mut index, replaced) = match read_index(&self.root) {
+            Ok(index) => (index.unwrap_or_default(), None),
+            // It holds no bytes of a cache, which can be pulled again: there is
+            // no reason to fail on it.
+            Err(error) => (Index::default(), Some(error.to_string())),
         };
         for tag in tags {
             index
@@ -161,12 +177,11 @@ impl LayoutWriter {
         }
         let index_json = index.to_json().map_err(unwritable)?;
         replace(&ingest, &self.root.join(INDEX_FILE), &index_json)?;
+        let replaced = replaced.map(|reason| LayoutWarning::IndexReplaced { reason });
+        let mut warnings = too_large(&documents);
+        warnings.extend(replaced);
         Ok(Written {
-            warnings: documents
-                .too_large()
-                .into_iter()
-                .map(|(what, bytes)| LayoutWarning::TooLargeForBuildKit { what, bytes })
-                .collect(),
+            warnings,
             manifest: documents.top().digest.clone(),
         })
     }
@@ -185,4 +200,19 @@ fn is_whole(root: &Path, layer: &Layer, check: Check) -> Result<bool, LayoutErro
         Ok(()) => {}
     }
     Ok(hash_file(&blob_path(root, &layer.blob))? == layer.blob)
+}
+
+/// What the user should know of a cache before it is written to any directory.
+///
+/// # Errors
+/// When its records are not JSON.
+pub fn warnings(manifest: &Manifest) -> Result<Vec<LayoutWarning>, LayoutError> {
+    Ok(too_large(&Documents::of(manifest)?))
+}
+
+fn too_large(documents: &Documents) -> Vec<LayoutWarning> {
+    let large = documents.too_large().into_iter();
+    large
+        .map(|(what, bytes)| LayoutWarning::TooLargeForBuildKit { what, bytes })
+        .collect()
 }

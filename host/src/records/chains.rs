@@ -290,7 +290,7 @@ pub(crate) fn joined(caches: Vec<Manifest>) -> Result<Manifest, RecordsError> {
                     results
                         .chain(chained)
                         .for_each(|index| *index += layer as i64);
-                    let inputs = of_this.inputs.iter_mut().flat_map(|input| &mut input.0);
+                    let inputs = of_this.inputs.iter_mut().flatten();
                     inputs.for_each(|input| input.link += record as i64);
                 }
                 all.extend(records);

@@ -20,6 +20,7 @@ use serde::{Deserialize, Serialize};
 
 pub(crate) use chains::{Claim, joined, unnamed, with_chains, without_chains};
 pub(crate) use cycle::find_cycle;
+use go_json::{Go, go_struct};
 pub use prune::Pruned;
 
 /// What is wrong with a cache's records. Records are counted from 0.
@@ -64,8 +65,8 @@ pub enum RecordsError {
     /// A record that comes before itself.
     #[error("record {0} links to itself, through its inputs")]
     Cycle(usize),
-    /// A time that is none.
-    #[error("record {record} has a result created at `{time}`, which is no RFC 3339 time")]
+    /// A time that is not one.
+    #[error("record {record} has a result created at `{time}`, which is not an RFC 3339 time")]
     CreatedAt {
         /// The record.
         record: usize,
@@ -79,55 +80,79 @@ pub enum RecordsError {
 const MAX_ELEMENTS: usize = 2_000_000;
 
 /// One record. The order of the fields is the order in which Go writes them.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize)]
 pub(crate) struct Record {
-    #[serde(rename = "layers", default, deserialize_with = "go_json::nullable")]
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(rename = "layers", skip_serializing_if = "Vec::is_empty")]
     results: Vec<LayerResult>,
-    #[serde(default, deserialize_with = "go_json::nullable")]
     #[serde(skip_serializing_if = "Vec::is_empty")]
     chains: Vec<ChainResult>,
-    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[serde(skip_serializing_if = "String::is_empty")]
     digest: String,
-    #[serde(default, deserialize_with = "go_json::nullable")]
     #[serde(skip_serializing_if = "Vec::is_empty")]
     inputs: Vec<Input>,
 }
+go_struct!(Record {
+    results: "layers",
+    chains: "chains",
+    digest: "digest",
+    inputs: "inputs"
+});
 
 /// A result: a layer on top of its parents.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize)]
 struct LayerResult {
-    #[serde(default)]
     layer: i64,
-    #[serde(rename = "createdAt", default = "zero_time")]
-    created_at: String,
+    #[serde(rename = "createdAt")]
+    created_at: Time,
 }
+go_struct!(LayerResult {
+    layer: "layer",
+    created_at: "createdAt"
+});
 
 /// A result: layers on top of each other, whatever their parents are.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize)]
 struct ChainResult {
-    #[serde(default, deserialize_with = "go_json::nullable")]
     layers: Vec<i64>,
-    #[serde(rename = "createdAt", default = "zero_time")]
-    created_at: String,
+    #[serde(rename = "createdAt")]
+    created_at: Time,
 }
+go_struct!(ChainResult {
+    layers: "layers",
+    created_at: "createdAt"
+});
 
 /// The records that can stand before a step at one of its inputs.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(transparent)]
-struct Input(#[serde(deserialize_with = "go_json::nullable")] Vec<Link>);
+type Input = Vec<Link>;
 
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize)]
 struct Link {
-    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[serde(skip_serializing_if = "String::is_empty")]
     selector: String,
-    #[serde(default)]
     link: i64,
 }
+go_struct!(Link {
+    selector: "selector",
+    link: "link"
+});
+
+/// A time, as its text.
+#[derive(Debug, Clone, Serialize)]
+#[serde(transparent)]
+struct Time(String);
 
 /// What Go makes of a time that is not there.
-fn zero_time() -> String {
-    "0001-01-01T00:00:00Z".to_owned()
+impl Default for Time {
+    fn default() -> Self {
+        Self("0001-01-01T00:00:00Z".to_owned())
+    }
+}
+
+impl go_json::FromGo for Time {
+    fn from_go<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let given = Option::<String>::deserialize(deserializer)?;
+        Ok(given.map_or_else(Self::default, Self))
+    }
 }
 
 /// Whether Go's `time.Time` would read it from JSON.
@@ -154,10 +179,7 @@ impl Record {
 
     /// The records that this one links to.
     fn links(&self) -> impl Iterator<Item = i64> {
-        self.inputs
-            .iter()
-            .flat_map(|input| &input.0)
-            .map(|link| link.link)
+        self.inputs.iter().flatten().map(|link| link.link)
     }
 }
 
@@ -177,8 +199,7 @@ pub(crate) fn parse(json: &str, layers: usize) -> Result<Vec<Record>, RecordsErr
     {
         return Err(RecordsError::TooMany);
     }
-    let records: Option<Vec<Record>> = serde_json::from_str(json).map_err(RecordsError::Json)?;
-    let records = records.unwrap_or_default();
+    let Go(records) = serde_json::from_str::<Go<Vec<Record>>>(json).map_err(RecordsError::Json)?;
     let count = records.len();
     let in_range =
         |index: i64, count: usize| usize::try_from(index).is_ok_and(|index| index < count);
@@ -197,7 +218,7 @@ pub(crate) fn parse(json: &str, layers: usize) -> Result<Vec<Record>, RecordsErr
                 records: count,
             });
         }
-        if let Some(input) = record.inputs.iter().position(|input| input.0.is_empty()) {
+        if let Some(input) = record.inputs.iter().position(Vec::is_empty) {
             return Err(RecordsError::EmptyInput {
                 record: index,
                 input,
@@ -205,7 +226,7 @@ pub(crate) fn parse(json: &str, layers: usize) -> Result<Vec<Record>, RecordsErr
         }
         let results = record.results.iter().map(|result| &result.created_at);
         let mut times = results.chain(record.chains.iter().map(|chain| &chain.created_at));
-        if let Some(time) = times.find(|time| !is_rfc3339(time)) {
+        if let Some(Time(time)) = times.find(|time| !is_rfc3339(&time.0)) {
             let time = time.chars().take(100).collect();
             return Err(RecordsError::CreatedAt {
                 record: index,
@@ -292,7 +313,7 @@ mod tests {
             ),
             (
                 r#"[{"layers":[{"createdAt":"2026-02-30T00:00:00Z"}]}]"#,
-                "no RFC 3339 time",
+                "not an RFC 3339 time",
             ),
         ];
         for (json, expected) in cases {

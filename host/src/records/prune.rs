@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use super::{Record, RecordsError, checked, go_json, parse};
-use crate::{Digest, Manifest, ManifestError};
+use crate::{Digest, Layer, Manifest, ManifestError};
 
 /// A cache without the layers that its store lost.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,9 +32,21 @@ impl Manifest {
     /// # Errors
     /// When the manifest is not valid ([`Manifest::validate`]).
     pub fn without_layers(&self, missing: &[Digest]) -> Result<Pruned, ManifestError> {
-        self.validate()?;
         let missing: HashSet<&Digest> = missing.iter().collect();
-        let keep = self.whole_layers(&missing);
+        self.without(|_, layer| missing.contains(&layer.blob))
+    }
+
+    /// The cache without the layers that are `lost`, by their place, and what
+    /// lies on them; otherwise as [`Self::without_layers`] does it.
+    ///
+    /// # Errors
+    /// When the manifest is not valid ([`Manifest::validate`]).
+    pub(crate) fn without(
+        &self,
+        lost: impl Fn(usize, &Layer) -> bool,
+    ) -> Result<Pruned, ManifestError> {
+        self.validate()?;
+        let keep = self.whole_layers(lost);
         let gone = self.layers.iter().zip(&keep).filter(|(_, keep)| !**keep);
         let layers: Vec<Digest> = gone.map(|(layer, _)| layer.blob.clone()).collect();
         if layers.is_empty() {
@@ -58,11 +70,10 @@ impl Manifest {
     }
 
     /// For each layer, whether it and all its parents are there.
-    fn whole_layers(&self, missing: &HashSet<&Digest>) -> Vec<bool> {
-        let mut whole: Vec<Option<bool>> = self
-            .layers
-            .iter()
-            .map(|layer| missing.contains(&layer.blob).then_some(false))
+    fn whole_layers(&self, lost: impl Fn(usize, &Layer) -> bool) -> Vec<bool> {
+        let layers = self.layers.iter().enumerate();
+        let mut whole: Vec<Option<bool>> = layers
+            .map(|(index, layer)| lost(index, layer).then_some(false))
             .collect();
         for layer in 0..self.layers.len() {
             let mut path = Vec::new();
@@ -147,7 +158,7 @@ fn that_lead_to_a_result(records: Vec<Record>) -> Vec<Record> {
     for link in kept
         .iter_mut()
         .flat_map(|record| &mut record.inputs)
-        .flat_map(|input| &mut input.0)
+        .flatten()
     {
         link.link = new_index[link.link as usize];
     }

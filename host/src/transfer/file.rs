@@ -21,8 +21,8 @@ use crate::{Digest, Error};
 /// How many pieces may wait for the thread that writes.
 const PIECES_WAITING: usize = 4;
 /// How far writing may be ahead of hashing, in steps of so many bytes. Where
-/// hashing is what takes longest, whoever fetches waits for it, rather than take
-/// the processor that it needs.
+/// hashing takes longest, the fetching tasks wait for it instead of using the
+/// processor that it needs.
 const STEPS_AHEAD: usize = 32;
 const STEP: u64 = 4 << 20;
 /// How much is read at once to be hashed, in bytes: little enough to stay in a
@@ -145,7 +145,7 @@ impl LargeFile {
     }
 
     /// Waits for the threads. The digest is the layer's if all of its bytes
-    /// were taken; the error of who writes goes before that of `fetched`, which
+    /// were taken; the writer's error takes precedence over that of `fetched`, which
     /// may have come of it.
     pub(super) async fn finish(self, fetched: Result<(), Error>) -> Result<Digest, Error> {
         drop(self.pieces);

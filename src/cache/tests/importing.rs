@@ -7,8 +7,8 @@ use super::{digest, layers, scripted};
 use crate::cache::Reading;
 use crate::cache::import::Imported;
 use crate::error::Error;
-use crate::transport::Request;
 use crate::transport::scripted::Reply;
+use crate::transport::{Event, Request};
 
 /// A store that holds a cache of these layers under these names.
 fn holding(sizes: &[u64], names: &str) -> Store {
@@ -34,6 +34,18 @@ fn a_name_that_does_not_exist_is_an_empty_cache() {
             has_container,
             "an import makes no container"
         );
+        // No such cache is not the same as no such container.
+        let events = cache.transport.events.borrow();
+        match &**events {
+            [] => assert!(has_container),
+            [Event::Warning(text)] => {
+                assert!(
+                    !has_container && text.contains("no container `buildkit-cache`"),
+                    "{text}"
+                );
+            }
+            other => panic!("{other:?}"),
+        }
     }
 }
 
@@ -73,10 +85,7 @@ fn layers_that_are_gone_or_of_another_size_are_missing() {
 fn a_damaged_manifest_concerns_its_own_name() {
     let store = holding(&[5], "good");
     store.hold("manifests/html", Held::Bytes(b"<html>".to_vec()));
-    store.hold(
-        "manifests/bare",
-        Held::Bytes(br#"{"layers":[{"blob":"x"}]}"#.to_vec()),
-    );
+    store.hold("manifests/bare", Held::Bytes(br#"{"layers":3}"#.to_vec()));
     let cache = scripted(&[("name", "html;good;bare")], |request: &Request| {
         store.answer(request)
     });
@@ -85,12 +94,35 @@ fn a_damaged_manifest_concerns_its_own_name() {
         panic!("{} names", imported.len())
     };
     assert!(good.outcome.is_ok());
-    for (damaged, reason) in [(html, "HTML"), (bare, "layer 0 has no annotations")] {
+    for (damaged, reason) in [(html, "HTML"), (bare, "an array was expected")] {
         match &damaged.outcome {
             Err(Error::Corrupt(text)) => assert!(text.contains(reason), "{text}"),
             other => panic!("{:?}", other.as_ref().err()),
         }
     }
+}
+
+#[test]
+fn a_layer_that_the_manifest_does_not_describe_is_missing_and_costs_no_other() {
+    let store = holding(&[5, 6], "buildkit");
+    let whole = String::from_utf8(layers(&[5, 6]).to_json().unwrap()).unwrap();
+    let (before, last) = whole.rsplit_once(",\"annotations\"").unwrap();
+    let (_, after) = last.split_once("}}").unwrap();
+    let manifest = format!("{before}}}{after}");
+    store.hold("manifests/buildkit", Held::Bytes(manifest.into()));
+
+    let cache = scripted(&[], |request: &Request| store.answer(request));
+    let loaded = block_on(cache.import()).unwrap().remove(0).outcome.unwrap();
+    assert_eq!(loaded.missing, [digest(1)]);
+    assert_eq!(loaded.manifest.layers.len(), 2);
+    assert_eq!(loaded.manifest.layers[0], layers(&[5]).layers[0]);
+    let events = cache.transport.events.borrow();
+    assert!(
+        matches!(&events[..], [Event::Warning(text)]
+            if text.contains(&digest(1).to_string()) && text.contains("annotations")),
+        "{events:?}"
+    );
+    assert_eq!(cache.transport.count("HEAD "), 1, "it is not asked for");
 }
 
 #[test]
@@ -104,7 +136,10 @@ fn another_server_that_knows_nothing_is_not_an_empty_cache() {
     let Err(Error::Other(text)) = block_on(cache.import()) else {
         panic!("it passed for an empty cache")
     };
-    assert!(text.contains("no answer of Azure Blob Storage"), "{text}");
+    assert!(
+        text.contains("not an answer of Azure Blob Storage"),
+        "{text}"
+    );
     assert!(block_on(cache.export(layers(&[1]))).is_err());
     assert!(block_on(cache.read(digest(0), 0, None)).is_err());
     assert!(block_on(cache.list(crate::cache::Kind::Blobs)).is_err());

@@ -3,9 +3,10 @@
 use futures::executor::block_on;
 
 use super::store::{Held, Store};
-use super::{digest, layers, scripted};
+use super::{digest, layers, nobody, scripted};
 use crate::cache::export::Summary;
-use crate::transport::Request;
+use crate::transport::scripted::Reply;
+use crate::transport::{Method, Request};
 
 /// Enough layers for a listing.
 const MANY: u32 = 1500;
@@ -84,14 +85,76 @@ fn pages_that_are_worth_it_are_read_on_and_the_rest_is_asked() {
 }
 
 #[test]
-fn who_may_not_list_asks() {
+fn who_may_not_list_asks_in_whatever_way_it_is_said() {
+    for refusal in [
+        (403, "AuthorizationPermissionMismatch"),
+        (403, "AuthorizationFailure"),
+        (401, "NoAuthenticationInformation"),
+        (404, "ResourceNotFound"),
+        (409, "PublicAccessNotPermitted"),
+        (400, "InvalidQueryParameterValue"),
+        (501, "NotImplemented"),
+    ] {
+        let store = holding(0..MANY);
+        store.refuses_to_list.set(Some(refusal));
+        let (summary, asked, pages) = export(&store, MANY);
+        assert_eq!(
+            (summary.layers_reused, asked, pages),
+            (MANY, MANY as usize, 1),
+            "{refusal:?}"
+        );
+    }
+}
+
+#[test]
+fn a_listing_that_is_no_listing_settles_nothing() {
     let store = holding(0..MANY);
-    store.refuses_to_list.set(true);
-    let (summary, asked, pages) = export(&store, MANY);
-    assert_eq!(
-        (summary.layers_reused, asked, pages),
-        (MANY, MANY as usize, 1)
-    );
+    let cache = scripted(&[], |request: &Request| {
+        match request.target().contains("comp=list") {
+            true => Ok(Reply::azure(200).body("{}")),
+            false => store.answer(request),
+        }
+    });
+    let summary = block_on(cache.export(layers(&vec![1; MANY as usize]))).unwrap();
+    assert_eq!(summary.layers_reused, MANY);
+    assert_eq!(cache.transport.count("HEAD "), MANY as usize);
+}
+
+#[test]
+fn to_a_reader_without_a_credential_a_listing_that_finds_nothing_says_nothing() {
+    // What Azure says of the listing of a container that is public to read.
+    for code in ["ResourceNotFound", "ContainerNotFound", ""] {
+        let cache = nobody(|request: &Request| match request.method {
+            _ if request.target().contains("comp=list") => Ok(Reply::error(404, code)),
+            Method::Head => Ok(Reply::azure(200).with("content-length", "1")),
+            _ => Ok(Reply::azure(200).body(layers(&vec![1; 300]).to_json().unwrap())),
+        });
+        let mut imported = block_on(cache.import()).unwrap();
+        let loaded = imported.remove(0).outcome.unwrap();
+        assert_eq!(loaded.missing, [], "{code}");
+        assert_eq!(cache.transport.count("HEAD "), 300);
+    }
+}
+
+#[test]
+fn an_entry_of_a_listing_that_is_damaged_has_its_blob_asked_for() {
+    let store = holding(0..MANY);
+    let cache = scripted(&[], |request: &Request| {
+        let reply = store.answer(request)?;
+        Ok(match request.target().contains("comp=list") {
+            true => reply.replacing(
+                &format!("<Name>blobs/{}</Name>", digest(7)),
+                &format!(
+                    "<Name>blobs/{}</Name><Properties><Content-Length>none</Content-Length></Properties>",
+                    digest(7)
+                ),
+            ),
+            false => reply,
+        })
+    });
+    let summary = block_on(cache.export(layers(&vec![1; MANY as usize]))).unwrap();
+    assert_eq!(summary.layers_reused, MANY);
+    assert_eq!(cache.transport.count("HEAD "), 1);
 }
 
 #[test]

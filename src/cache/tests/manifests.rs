@@ -95,7 +95,7 @@ fn what_buildkit_would_choke_on_is_named_by_its_layer() {
         ("\"mediaType\":\"m\"".to_owned(), "\"mediaType\":\"\"", "media type"),
         ("\"parent\":-1".to_owned(), "\"parent\":1", "does not exist"),
         ("\"parent\":-1".to_owned(), "\"parent\":-2", "does not exist"),
-        ("\"parent\":-1".to_owned(), "\"parent\":0", "stands on itself"),
+        ("\"parent\":-1".to_owned(), "\"parent\":0", "is its own parent"),
         ("2026-01-01T00".to_owned(), "2026-13-01T00", "RFC 3339"),
         ("sha256:0000000000000000000000000000000000000000000000000000000000000001".to_owned(), "md5:1", "SHA-256"),
     ];
@@ -126,10 +126,69 @@ fn what_buildkit_would_choke_on_is_named_by_its_layer() {
 }
 
 #[test]
+fn a_layer_that_cannot_be_used_costs_no_other() {
+    let good = format!("{{{LAYER},\"parent\":-1,{ANNOTATIONS}}}");
+    let good_blob = "sha256:0000000000000000000000000000000000000000000000000000000000000001";
+    let other = good.replace(good_blob, &good_blob.replace("01", "03"));
+    let no_annotations = other.replace(&format!(",{ANNOTATIONS}"), "");
+    for bad in [
+        no_annotations.clone(),
+        no_annotations.replace("}", ",\"annotations\":null}"),
+        "null".to_owned(),
+        "{}".to_owned(),
+        other.replace("sha256:00", "sha512:00"),
+        other.replace("\"diffID\":\"sha256", "\"diffID\":\"md5"),
+        other.replace("\"size\":5", "\"size\":null"),
+        other.replace("\"size\":5", "\"size\":-5"),
+        other.replace("\"mediaType\":\"m\"", "\"mediaType\":null"),
+        other.replace("2026-01-01T00", "2026-13-01T00"),
+    ] {
+        assert_ne!(bad, other);
+        let json = format!("{{\"layers\":[{good},{bad}],\"records\":[{{}}]}}");
+        let parsed = Manifest::as_far_as_usable(json.as_bytes()).unwrap();
+        let unusable: Vec<_> = parsed.unusable.iter().map(|layer| layer.index).collect();
+        assert_eq!(
+            (parsed.manifest.layers.len(), unusable),
+            (2, vec![1]),
+            "{bad}"
+        );
+        assert_eq!(parsed.usable_layers().count(), 1, "{bad}");
+        assert_eq!(parsed.manifest.records, "[{}]");
+        assert!(Manifest::from_json(json.as_bytes()).is_err(), "{bad}");
+    }
+    // The same blob is described elsewhere.
+    let again = no_annotations.replace("03", "01");
+    let json = format!("{{\"layers\":[{again},{good}]}}");
+    let manifest = Manifest::from_json(json.as_bytes()).unwrap();
+    assert_eq!(manifest.layers[0], manifest.layers[1]);
+}
+
+#[test]
+fn names_of_members_are_read_as_go_reads_them() {
+    let upper = format!(
+        "{{\"Layers\":[{{{},\"PARENT\":-1,{}}}],\"RECORDS\":[{{}}]}}",
+        LAYER.replace("blob", "Blob"),
+        ANNOTATIONS
+            .replace("mediaType", "mediatype")
+            .replace("diffID", "DiffId")
+            .replace("annotations", "Annotations")
+    );
+    let plain =
+        format!("{{\"layers\":[{{{LAYER},\"parent\":-1,{ANNOTATIONS}}}],\"records\":[{{}}]}}");
+    let plain = Manifest::from_json(plain.as_bytes()).unwrap();
+    assert_eq!(Manifest::from_json(upper.as_bytes()).unwrap(), plain);
+
+    let twice = format!(
+        "{{\"layers\":[{{}}],\"layers\":[{{{LAYER},\"parent\":5,\"parent\":-1,\"parent\":null,{ANNOTATIONS}}}],\"records\":[1],\"records\":[{{}}]}}"
+    );
+    assert_eq!(Manifest::from_json(twice.as_bytes()).unwrap(), plain);
+}
+
+#[test]
 fn a_circle_of_parents_is_found_and_a_long_chain_is_none() {
     let mut circle = layers(&[1; 5]);
     circle.layers[1].parent = Some(3);
-    assert!(circle.to_json().unwrap_err().contains("stands on itself"));
+    assert!(circle.to_json().unwrap_err().contains("is its own parent"));
     assert!(layers(&vec![1; 20_000]).to_json().is_ok());
 }
 

@@ -3,6 +3,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
+use std::time::{Duration, UNIX_EPOCH};
 
 use percent_encoding::percent_decode_str;
 
@@ -33,11 +34,28 @@ pub(super) struct Store {
     pub(super) blobs: RefCell<BTreeMap<String, (Held, u32)>>,
     /// Sizes of uncommitted blocks, by blob and id.
     pub(super) blocks: RefCell<BTreeMap<(String, String), u64>>,
+    /// Metadata that others gave to blobs, as headers.
+    pub(super) metadata: RefCell<BTreeMap<String, Vec<(String, String)>>>,
+    /// When blobs were last changed: the second of 1970.
+    times: RefCell<BTreeMap<String, u64>>,
+    /// The second of 1970 in which what comes next is changed.
+    pub(super) clock: Cell<u64>,
     version: Cell<u32>,
     /// Shorter pages than are asked for, as a store may give.
     pub(super) longest_page: Cell<Option<usize>>,
-    /// As to someone who may read but not list.
-    pub(super) refuses_to_list: Cell<bool>,
+    /// As to someone who may read but not list: a status and a code.
+    pub(super) refuses_to_list: Cell<Option<(u16, &'static str)>>,
+    /// Blobs that are not like others, by their keys.
+    pub(super) marked: RefCell<BTreeMap<String, Mark>>,
+}
+
+/// What is special about a blob.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub(super) enum Mark {
+    /// It is in the archive tier.
+    Archived,
+    /// It is a directory of a Data Lake account.
+    Directory,
 }
 
 const ROOT: &str = "/devstoreaccount1/buildkit-cache";
@@ -47,6 +65,7 @@ impl Store {
     pub(super) fn new() -> Self {
         let store = Self::default();
         store.has_container.set(true);
+        store.clock.set(60);
         store
     }
 
@@ -57,6 +76,33 @@ impl Store {
         self.blobs
             .borrow_mut()
             .insert(key.to_owned(), (held, version));
+        let now = self.clock.get();
+        self.times.borrow_mut().insert(key.to_owned(), now);
+    }
+
+    /// Takes a blob away, as another client would.
+    pub(super) fn lose(&self, key: &str) {
+        self.blobs.borrow_mut().remove(key);
+    }
+
+    /// When a blob was last changed, as the service writes it.
+    fn date_of(&self, key: &str) -> String {
+        let second = self.times.borrow()[key];
+        httpdate::fmt_http_date(UNIX_EPOCH + Duration::from_secs(second))
+    }
+
+    /// Moves a blob to the archive tier.
+    pub(super) fn archive(&self, key: &str) {
+        assert!(self.blobs.borrow().contains_key(key), "{key}");
+        let mut marked = self.marked.borrow_mut();
+        marked.insert(key.to_owned(), Mark::Archived);
+    }
+
+    /// Makes a directory, as an account with a hierarchical namespace does.
+    pub(super) fn make_directory(&self, key: &str) {
+        self.hold(key, Held::Bytes(Vec::new()));
+        let mut marked = self.marked.borrow_mut();
+        marked.insert(key.to_owned(), Mark::Directory);
     }
 
     pub(super) fn size_of(&self, key: &str) -> Option<u64> {
@@ -85,14 +131,28 @@ impl Store {
             return Ok(Reply::error(404, "ContainerNotFound"));
         }
         if query("comp") == Some("list") {
-            if self.refuses_to_list.get() {
-                return Ok(Reply::error(403, "AuthorizationPermissionMismatch"));
+            if let Some((status, code)) = self.refuses_to_list.get() {
+                return Ok(Reply::error(status, code));
             }
+            assert_eq!(query("include"), Some("metadata"));
             let count = query("maxresults").map_or(5000, |text| text.parse().unwrap());
             let count = count.min(self.longest_page.get().unwrap_or(count));
             return Ok(self.list(query("prefix").unwrap_or(""), query("marker"), count));
         }
         let blob = self.blobs.borrow().get(&key).cloned();
+        let mark = self.marked.borrow().get(&key).copied();
+        match (request.method, mark) {
+            (Method::Get | Method::Put, Some(Mark::Archived)) => {
+                return Ok(Reply::error(409, "BlobArchived"));
+            }
+            (Method::Put, Some(Mark::Directory)) => {
+                return Ok(Reply::error(409, "BlobAlreadyExists"));
+            }
+            (Method::Delete, Some(Mark::Directory)) => {
+                return Ok(Reply::error(409, "DirectoryIsNotEmpty"));
+            }
+            _ => {}
+        }
         let held = match &request.body {
             Body::Empty => Held::Bytes(Vec::new()),
             Body::Bytes(bytes) => Held::Bytes(bytes.to_vec()),
@@ -116,10 +176,23 @@ impl Store {
                 Reply::error(404, "BlobNotFound")
             }
             (Method::Head, ..) => self.properties(&key),
-            (Method::Get, _, Some((held, _))) => ranged(&held, request.headers.get("range")),
+            (Method::Get, _, Some((held, _))) => {
+                ranged(&held, request.headers.get("range")).with("etag", etag.unwrap_or_default())
+            }
             (Method::Delete, ..) => conflict.unwrap_or_else(|| {
                 self.blobs.borrow_mut().remove(&key);
+                self.marked.borrow_mut().remove(&key);
                 Reply::azure(202)
+            }),
+            (Method::Put, Some("metadata"), None) => Reply::error(404, "BlobNotFound"),
+            (Method::Put, Some("metadata"), Some((held, _))) => conflict.unwrap_or_else(|| {
+                let metadata = request.headers.iter();
+                let metadata = metadata.filter(|(name, _)| name.starts_with("x-ms-meta-"));
+                let metadata = metadata.map(|(name, value)| (name.to_owned(), value.to_owned()));
+                let metadata = metadata.collect();
+                self.metadata.borrow_mut().insert(key.clone(), metadata);
+                self.hold(&key, held);
+                Reply::azure(200)
             }),
             (Method::Put, Some("block"), _) => {
                 let id = query("blockid").unwrap().to_owned();
@@ -140,9 +213,18 @@ impl Store {
     fn properties(&self, key: &str) -> Reply {
         let blobs = self.blobs.borrow();
         let (held, version) = &blobs[key];
-        Reply::azure(200)
+        let mut reply = Reply::azure(200)
             .with("content-length", held.size().to_string())
-            .with("etag", format!("\"{version}\""))
+            .with("last-modified", self.date_of(key))
+            .with("etag", format!("\"{version}\""));
+        for (name, value) in self.metadata.borrow().get(key).into_iter().flatten() {
+            reply = reply.with(name, value);
+        }
+        match self.marked.borrow().get(key) {
+            None => reply.with("x-ms-access-tier", "Hot"),
+            Some(Mark::Archived) => reply.with("x-ms-access-tier", "Archive"),
+            Some(Mark::Directory) => reply.with("x-ms-meta-hdi_isfolder", "true"),
+        }
     }
 
     fn commit(&self, key: &str, list: &Body) -> Reply {
@@ -175,11 +257,16 @@ impl Store {
             .collect();
         let mut xml = String::from("<EnumerationResults><Blobs>");
         for (key, (held, version)) in after.iter().take(count) {
-            let size = held.size();
+            let (size, date) = (held.size(), self.date_of(key));
+            let (tier, metadata) = match self.marked.borrow().get(*key) {
+                None => ("Hot", ""),
+                Some(Mark::Archived) => ("Archive", ""),
+                Some(Mark::Directory) => ("Hot", "<hdi_isfolder>true</hdi_isfolder>"),
+            };
             xml += &format!(
                 "<Blob><Name>{key}</Name><Properties><Etag>{version}</Etag><Content-Length>{size}\
-                 </Content-Length><Last-Modified>Thu, 01 Jan 1970 00:01:00 GMT</Last-Modified>\
-                 </Properties></Blob>"
+                 </Content-Length><Last-Modified>{date}</Last-Modified>\
+                 <AccessTier>{tier}</AccessTier></Properties><Metadata>{metadata}</Metadata></Blob>"
             );
         }
         let next = after.get(count).map_or("", |(key, _)| key.as_str());

@@ -14,7 +14,7 @@ const RSA: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x01];
 /// The longest modulus, in bytes: 8192 bits, more than Entra takes.
 const MAX_MODULUS: usize = 1024;
 
-const NO_RSA: &str = "its key is no RSA key, which is what Microsoft Entra takes";
+const NO_RSA: &str = "its key is not an RSA key, which Microsoft Entra needs";
 
 /// Reads a `PrivateKeyInfo`.
 pub(super) fn from_pkcs8(der: &[u8]) -> Result<PrivateKey, &'static str> {

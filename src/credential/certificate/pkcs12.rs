@@ -4,7 +4,7 @@
 //! What is encrypted with PBES2, as OpenSSL 3 and newer Windows do, can be
 //! read; the older ways, with RC2 and triple DES, are not worth their size in
 //! a component. The file's own checksum is not looked at: a wrong password
-//! shows when what it decrypts is no key.
+//! shows when what it decrypts is not a key.
 
 use zeroize::Zeroizing;
 

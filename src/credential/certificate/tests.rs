@@ -128,7 +128,7 @@ fn what_does_not_do_is_refused_with_what_to_do() {
         (
             b"-----BEGIN PRIVATE KEY-----\nMA==\n-----END ",
             "",
-            "no RSA key",
+            "not an RSA key",
         ),
         (b"-----BEGIN PRIVATE KEY-----\nMA==", "", "no end"),
         (

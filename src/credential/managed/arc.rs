@@ -14,7 +14,7 @@ const KEYS: &str = "/var/opt/azcmagent/tokens/";
 const MAX_KEY: usize = 4096;
 
 impl Managed {
-    /// Asks Arc, which names a file, and again with what stands in it.
+    /// Asks Arc, which names a file, and again with its content.
     pub(super) async fn ask_arc<T: Transport>(&self, transport: &T) -> Result<Answer, Denied> {
         let mut request = self.request();
         let answer = self.ask(transport, &request, &NONE).await?;
@@ -54,7 +54,7 @@ fn key_path(challenge: &str) -> Result<&str, &'static str> {
     let name = path.strip_prefix(KEYS).unwrap_or_default();
     let name = name.strip_suffix(".key").unwrap_or_default();
     match name.is_empty() || name.contains(['/', '\\']) {
-        true => Err("its answer names a file that is none of its keys"),
+        true => Err("its answer names a file that is not one of its keys"),
         false => Ok(path),
     }
 }

@@ -121,10 +121,16 @@ fn arc_is_shown_the_key_that_it_names() {
     assert_eq!(authorization.unwrap(), "Bearer t");
 }
 
+/// What IMDS says to a question without its header.
+fn no_header() -> Answer {
+    let body = r#"{"error":"invalid_request","error_description":"Required metadata header not specified"}"#;
+    Ok(Reply::foreign(400).body(body))
+}
+
 #[test]
 fn imds_is_probed_without_its_header_and_then_asked() {
     let transport = Scripted::new(|request: &Request| match request.headers.get("metadata") {
-        None => Ok(Reply::foreign(400)),
+        None => no_header(),
         Some(_) => token(),
     });
     let credential = credential(&[]);
@@ -145,7 +151,7 @@ fn imds_that_starts_slowly_is_waited_for() {
     let transport = Scripted::new(|request: &Request| {
         tries.set(tries.get() + 1);
         match (request.headers.get("metadata"), tries.get()) {
-            (None, _) => Ok(Reply::foreign(400)),
+            (None, _) => no_header(),
             (_, ..=5) => Ok(Reply::foreign(410)),
             _ => token(),
         }
@@ -180,11 +186,122 @@ fn imds_without_an_identity_is_passed_over_but_a_wrong_one_is_the_end() {
 }
 
 #[test]
-fn what_another_cloud_has_at_the_address_of_imds_is_passed_over() {
-    let transport = Scripted::new(|_: &Request| Ok(Reply::foreign(403).body("<html>No.</html>")));
-    let error = authorized(&credential(&[]), &transport).unwrap_err();
-    let part = "managed identity: what answers at 169.254.169.254 is not IMDS: 403";
-    assert!(error.to_string().contains(part), "{error}");
+fn whatever_is_not_imds_is_passed_over_at_once_and_the_tools_are_asked() {
+    let page = "<!doctype html><html>Sign in</html>";
+    let json = r#"{"message":"upstream connect error","code":503}"#;
+    let slowly = std::time::Duration::from_secs(9);
+    let answers: [(&str, Answer); 18] = [
+        ("a page", Ok(Reply::foreign(200).body(page))),
+        (
+            "a page by its header",
+            Ok(Reply::foreign(400)
+                .with("content-type", "text/html")
+                .body("no")),
+        ),
+        ("nothing", Ok(Reply::foreign(200))),
+        ("nothing, in more words", Ok(Reply::foreign(204))),
+        ("another cloud's 401", Ok(Reply::foreign(401))),
+        ("another cloud's 403", Ok(Reply::foreign(403).body(page))),
+        (
+            "another cloud's 404",
+            Ok(Reply::foreign(404).body("<?xml version=\"1.0\"?><html/>")),
+        ),
+        (
+            "another cloud's short 404",
+            Ok(Reply::foreign(404).body("not found")),
+        ),
+        (
+            "another cloud's 404 in JSON",
+            Ok(Reply::foreign(404).body(r#"{"error":"not found"}"#)),
+        ),
+        ("another cloud's 405", Ok(Reply::foreign(405))),
+        (
+            "a proxy that asks who we are",
+            Ok(Reply::foreign(407).body(page)),
+        ),
+        ("a proxy's 502", Ok(Reply::foreign(502).body(page))),
+        (
+            "a proxy's 503",
+            Ok(Reply::foreign(503).body("no healthy upstream")),
+        ),
+        ("a proxy's 503 in JSON", Ok(Reply::foreign(503).body(json))),
+        ("a proxy's 504", Ok(Reply::foreign(504))),
+        (
+            "a redirect",
+            Ok(Reply::foreign(302).with("location", "https://login.example")),
+        ),
+        ("a drip", Ok(Reply::foreign(400).body("{").taking(slowly))),
+        (
+            "nobody",
+            Err(TransportError::Broken(
+                "the connection was refused".to_owned(),
+            )),
+        ),
+    ];
+    for (what, answer) in answers {
+        let transport = Scripted::new(|_: &Request| answer.clone());
+        *transport.host_identity.borrow_mut() = Ok(Some(("host".to_owned(), 9_999_999)));
+        let got = authorized(&credential(&[]), &transport);
+        assert_eq!(got.unwrap(), "Bearer host", "{what}");
+        assert!(transport.slept.borrow().is_empty(), "{what}");
+        assert!(transport.sent.borrow().len() <= 2, "{what}");
+        for request in transport.requests.borrow().iter() {
+            let timeouts = request.timeouts;
+            let longest = timeouts
+                .connect
+                .max(timeouts.first_byte)
+                .max(timeouts.between_bytes);
+            assert!(longest <= std::time::Duration::from_secs(1), "{what}");
+        }
+        // A user-assigned identity is not looked for elsewhere either.
+        let got = authorized(&credential(&[("AZURE_CLIENT_ID", "u")]), &transport);
+        assert_eq!(got.unwrap(), "Bearer host", "{what}");
+    }
+}
+
+#[test]
+fn what_was_passed_over_in_the_place_of_imds_is_told() {
+    for (answer, part) in [
+        (
+            Reply::foreign(403).body("<html>No.</html>"),
+            "is not IMDS: 403 with a page for people",
+        ),
+        (Reply::foreign(302), "is not IMDS: 302, a redirect"),
+        (
+            Reply::foreign(407),
+            "is not IMDS: 407, a proxy that asks for",
+        ),
+        (Reply::foreign(404), "is not IMDS: 404 and nothing else"),
+    ] {
+        let transport = Scripted::new(|_: &Request| Ok(answer.clone()));
+        let error = authorized(&credential(&[]), &transport)
+            .unwrap_err()
+            .to_string();
+        let part = format!("managed identity: what answers at 169.254.169.254 {part}");
+        assert!(error.contains(&part), "{error}");
+    }
+}
+
+#[test]
+fn an_identity_service_that_does_not_know_the_probe_is_known_by_its_token() {
+    for body in ["", "no metadata header"] {
+        let transport = Scripted::new(|request: &Request| match request.headers.get("metadata") {
+            None => Ok(Reply::foreign(400).body(body)),
+            Some(_) => token(),
+        });
+        let got = authorized(&credential(&[]), &transport);
+        assert_eq!(got.unwrap(), "Bearer t");
+        assert_eq!(transport.sent.borrow().len(), 2);
+    }
+}
+
+#[test]
+fn where_imds_alone_was_asked_for_a_page_is_not_waited_for() {
+    let environment = [("AZURE_TOKEN_CREDENTIALS", "ManagedIdentityCredential")];
+    let transport = Scripted::new(|_: &Request| Ok(Reply::foreign(503).body("<html>")));
+    let error = authorized(&credential(&environment), &transport).unwrap_err();
+    assert!(error.to_string().contains("is not IMDS: 503"), "{error}");
+    assert!(transport.slept.borrow().is_empty());
 }
 
 #[test]

@@ -116,8 +116,8 @@ fn the_authority_may_be_another_but_never_over_plain_http() {
 fn a_workloads_token_file_is_read_again_after_ten_minutes() {
     let environment = with(&[("AZURE_FEDERATED_TOKEN_FILE", "/token")]);
     let credential = credential(&environment);
-    // A token that lives shorter than the margin is asked for each time.
-    let transport = Scripted::new(|_: &Request| super::tokens::token("t", 60));
+    // A token that is asked for each time: it has ended by the next.
+    let transport = Scripted::new(|_: &Request| super::tokens::token("t", 1));
     transport.write_file("/token", "one\n");
     authorized(&credential, &transport).unwrap();
     transport.write_file("/token", "two");

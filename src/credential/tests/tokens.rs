@@ -122,6 +122,41 @@ fn a_token_with_less_than_five_minutes_left_is_replaced() {
 }
 
 #[test]
+fn a_token_that_ends_soon_is_not_fetched_anew_for_every_request() {
+    // Such as `az` and IMDS give, which keep a token until it ends.
+    let transport = Scripted::new(counting("\"expires_in\":240"));
+    let credential = credential(&SECRET);
+    for (pause, expected) in [
+        (0, "Bearer t-1"),
+        (1, "Bearer t-1"),
+        (28, "Bearer t-1"),
+        (1, "Bearer t-2"),
+        (1, "Bearer t-2"),
+        (30, "Bearer t-3"),
+    ] {
+        transport.pass(Duration::from_secs(pause));
+        assert_eq!(authorized(&credential, &transport).unwrap(), expected);
+    }
+    assert_eq!(transport.sent.borrow().len(), 3);
+}
+
+#[test]
+fn a_token_that_ends_soon_is_used_where_there_is_no_other() {
+    let works = Cell::new(true);
+    let transport = Scripted::new(|_: &Request| match works.get() {
+        true => token("t", 3600),
+        false => Ok(Reply::foreign(400)),
+    });
+    let credential = credential(&SECRET);
+    authorized(&credential, &transport).unwrap();
+    works.set(false);
+    transport.pass(Duration::from_secs(3600 - 60));
+    assert_eq!(authorized(&credential, &transport).unwrap(), "Bearer t");
+    transport.pass(Duration::from_secs(60));
+    authorized(&credential, &transport).unwrap_err();
+}
+
+#[test]
 fn a_token_is_renewed_when_its_giver_says_so() {
     let transport = Scripted::new(counting("\"expires_in\":3600,\"refresh_in\":600"));
     let credential = credential(&SECRET);

@@ -206,7 +206,7 @@ fn an_authority_that_is_not_itself_is_told_from_a_refusal() {
         let variables = with(variables, "AZURE_CLIENT_SECRET", "never mind");
         for answer in [Action::html(200), Action::broken_json()] {
             world.service.fault(Fault::new(answer).times(1));
-            let error = check_refused(&world, &variables, &["is no token"]).await;
+            let error = check_refused(&world, &variables, &["is not a token"]).await;
             assert!(matches!(error, Error::Unavailable(_)), "{error:?}");
         }
     });

@@ -18,11 +18,11 @@ fn a_manifest_that_cannot_be_is_refused_and_the_plugin_named() {
         for (lie, reason) in [
             ("wrong-index", "lies on layer 4294967295"),
             ("cycle", "lies on itself"),
-            ("bad-digest", "is no digest"),
-            ("bad-media-type", "is no media type"),
-            ("bad-time", "is no time"),
+            ("bad-digest", "is not a digest"),
+            ("bad-media-type", "is not a media type"),
+            ("bad-time", "is not a time"),
             ("bad-records", "the records"),
-            ("bad-missing", "is no digest"),
+            ("bad-missing", "is not a digest"),
         ] {
             let cache = liar(lie, "import").await;
             let imported = beside_others(cache.import()).await;

@@ -3,14 +3,23 @@
 use std::sync::{Arc, Mutex};
 
 use blob_store::{Action, Fault};
-use build_cache_host::{Authorities, AuthorityPattern, Error, Event, Grants, OpenOptions, Plugin};
+use build_cache_host::{
+    AccessToken, Authorities, AuthorityPattern, Error, Event, Grants, Identity, OpenOptions,
+    Plugin, Policy,
+};
+use futures::future::BoxFuture;
 
 use super::{beside_others, hostile, hostile_describing, import, open, orders, tight};
 use crate::setup::{self, Attributes, run};
 
 /// Loads it with a description that names these authorities.
 async fn naming(authorities: &str) -> Plugin {
-    let bytes = hostile_describing(&format!("names {authorities}"));
+    describing(&format!("names {authorities}")).await
+}
+
+/// Loads it with this description.
+async fn describing(what: &str) -> Plugin {
+    let bytes = hostile_describing(what);
     let loaded = setup::host().load_bytes("hostile.wasm", bytes).await;
     loaded.expect("a plugin")
 }
@@ -90,7 +99,7 @@ fn another_port_of_the_users_server_is_another_server() {
         let port = other.address().port().to_string();
         let more = [("url", &*url), ("ask", "127.0.0.1:{port}"), ("port", &port)];
         let opened = open(orders("request", "import", more)).await;
-        let error = opened.err().expect("a refusal");
+        let error = opened.expect_err("a refusal");
         assert!(matches!(error, Error::Denied { .. }), "{error:?}");
         let text = error.to_string();
         assert!(
@@ -123,7 +132,7 @@ fn this_machine_is_out_of_reach_however_it_is_written() {
             // The plugin names it itself, which is not enough.
             let plugin = naming(&format!("{host}:{port}")).await;
             let opened = plugin.open(&asking(host), OpenOptions::default()).await;
-            let error = opened.err().expect(host).to_string();
+            let error = opened.expect_err(host).to_string();
             assert!(error.contains("hostile.wasm"), "{error}");
             assert!(error.contains(host), "{error}");
         }
@@ -132,7 +141,7 @@ fn this_machine_is_out_of_reach_however_it_is_written() {
         let opened = plugin
             .open(&asking("127.0.0.1"), OpenOptions::default())
             .await;
-        let error = opened.err().expect("no domain").to_string();
+        let error = opened.expect_err("no domain").to_string();
         assert!(error.contains("hostile.wasm"), "{error}");
         assert_eq!(store.stats().requests(), 0);
     });
@@ -212,10 +221,174 @@ fn no_file_is_read_and_no_folder_is_there_to_be_written_to() {
     });
 }
 
+/// A developer whose tool gives a token for every scope.
+struct Generous;
+
+impl Identity for Generous {
+    fn token<'a>(&'a self, _: &'a str) -> BoxFuture<'a, Result<Option<AccessToken>, String>> {
+        let token = AccessToken {
+            token: "a-token-of-the-developer".to_owned(),
+            expires_at: 4_000_000_000,
+        };
+        Box::pin(async { Ok(Some(token)) })
+    }
+}
+
 #[test]
 fn nobody_elses_token_is_given_away() {
     run(async {
-        let told = import("token", []).await.to_string();
-        assert_eq!(told, "Ok(None)");
+        let trusting = |scope: &str| {
+            let mut policy = Policy::default();
+            policy.grant(scope).expect("a scope");
+            policy
+        };
+        for (describes, policy, is_given) in [
+            ("plain", Policy::of_type("azblob"), false),
+            ("plain", trusting("scope:anything"), false),
+            ("names scope:anything", Policy::of_type("hostile"), false),
+            ("names scope:anything", trusting("scope:other"), false),
+            ("names scope:other", trusting("scope:anything"), false),
+            ("names scope:anything", trusting("scope:anything"), true),
+        ] {
+            let options = OpenOptions {
+                grants: Grants {
+                    policy: Some(policy),
+                    ..tight()
+                },
+                identity: Some(Arc::new(Generous)),
+                ..OpenOptions::default()
+            };
+            let plugin = describing(describes).await;
+            let cache = plugin.open(&orders("token", "import", []), options).await;
+            let told = cache
+                .expect("a cache")
+                .import()
+                .await
+                .expect_err("a report");
+            let told = told.to_string();
+            assert_eq!(told.contains("Ok(Some("), is_given, "{describes}: {told}");
+            assert_eq!(told.contains("Ok(None)"), !is_given, "{describes}: {told}");
+        }
+    });
+}
+
+/// How a request to this port of this machine ended, where the user gave
+/// `named`, and nothing else that names a server.
+async fn outcome(plugin: &Plugin, port: u16, named: &str, grants: Grants) -> Result<String, Error> {
+    let more = [
+        ("ask", "127.0.0.1:{port}"),
+        ("url", "http://127.0.0.1:{port}/_plain/x"),
+        ("port", &port.to_string()),
+        ("named", named),
+    ];
+    let options = OpenOptions {
+        grants,
+        ..OpenOptions::default()
+    };
+    let cache = plugin
+        .open(&orders("request", "import", more), options)
+        .await?;
+    Ok(cache.import().await.expect_err("a report").to_string())
+}
+
+#[test]
+fn a_port_and_an_address_are_checked_under_every_form_of_grant() {
+    run(async {
+        let store = setup::blob_store();
+        let port = store.address().port();
+        let only = |pattern: &str| Grants {
+            authorities: Authorities::Only(vec![AuthorityPattern::parse(pattern).unwrap()]),
+            ..tight()
+        };
+        let granting = |what: &str| {
+            let mut policy = Policy::default();
+            policy.grant(what).expect("a grant");
+            Grants {
+                policy: Some(policy),
+                ..tight()
+            }
+        };
+        let variable = |value: &str| {
+            let mut grants = tight();
+            grants.variables.insert("HOSTILE_VARIABLE", value);
+            grants
+        };
+        let mine = format!("127.0.0.1:{port}");
+        let plain = hostile().await;
+        let naming = naming(&mine).await;
+        let derived = describing(&format!("offers {mine} if named=yes")).await;
+        for (plugin, named, grants, is_reached) in [
+            // The description alone is not enough, nor is a part of a value.
+            (&plain, "", tight(), false),
+            (&naming, "", tight(), false),
+            (&derived, "yes", tight(), false),
+            (&plain, "127.0.0.1", tight(), false),
+            (&plain, "http://127.0.0.1:1/", tight(), false),
+            (
+                &plain,
+                &format!("http://a.example/?u=http://{mine}/"),
+                tight(),
+                false,
+            ),
+            // The user's own attribute is, and so is a variable that was granted.
+            (&plain, &format!("http://{mine}/x"), tight(), true),
+            (&plain, &mine, tight(), true),
+            (&plain, "", variable(&format!("http://{mine}")), true),
+            (&plain, "", variable("http://127.0.0.1:1"), false),
+            // The host's policy, for the very same entry.
+            (&naming, "", granting(&mine), true),
+            (&plain, "", granting(&mine), false),
+            (&naming, "", granting("127.0.0.1"), false),
+            (
+                &derived,
+                "yes",
+                granting(&format!("{mine} if named=yes")),
+                true,
+            ),
+            (
+                &derived,
+                "no",
+                granting(&format!("{mine} if named=yes")),
+                false,
+            ),
+            // The embedder's list, by the port.
+            (&plain, "", only(&mine), true),
+            (&plain, "", only("127.0.0.1"), false),
+            (&plain, "", only("127.0.0.1:1"), false),
+        ] {
+            let before = store.stats().requests();
+            let told = outcome(plugin, port, named, grants.clone()).await;
+            let was_reached = store.stats().requests() > before;
+            assert_eq!(was_reached, is_reached, "{named} {grants:?}: {told:?}");
+            assert_eq!(told.is_ok(), is_reached, "{named} {grants:?}: {told:?}");
+        }
+    });
+}
+
+#[test]
+fn private_addresses_are_refused_where_only_the_plugin_names_them() {
+    run(async {
+        for address in [
+            "10.0.0.4",
+            "172.16.0.1:8080",
+            "192.168.1.1",
+            "100.64.0.1",
+            "168.63.129.16",
+            "169.254.169.254",
+            "[fd00:ec2::254]",
+            "[fc00::1]",
+            "[fe80::1]",
+            "[::ffff:a00:4]",
+            "[64:ff9b::a9fe:a9fe]",
+        ] {
+            let plugin = naming(address).await;
+            // The plugin derives it from a value that names no server.
+            let dot = if address.starts_with('[') { ":" } else { "." };
+            let ask = address.replace(dot, "{dot}");
+            let orders = orders("", "import", [("ask", &*ask), ("dot", dot)]);
+            let opened = plugin.open(&orders, OpenOptions::default()).await;
+            let error = opened.expect_err(address);
+            assert!(matches!(error, Error::Denied { .. }), "{address} {error:?}");
+        }
     });
 }

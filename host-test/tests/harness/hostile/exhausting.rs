@@ -12,7 +12,7 @@ fn a_plugin_that_only_computes_is_stopped_in_every_call() {
     run(async {
         for call in ["authorities", "open"] {
             let opened = beside_others(open(orders("spin", call, []))).await;
-            let error = opened.err().expect(call);
+            let error = opened.expect_err(call);
             assert_failed(&error, "computed for 500ms without moving a byte");
         }
         let error = beside_others(import("spin", [])).await;

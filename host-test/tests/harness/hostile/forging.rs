@@ -38,6 +38,19 @@ fn assert_harmless(text: &str) {
     assert!(!text.contains("##"), "{text:?}");
 }
 
+/// The same of an error, whose lines are kept: none of them looks like one that
+/// the program itself begins.
+#[track_caller]
+fn assert_harmless_lines(text: &str) {
+    let mut lines = text.lines();
+    assert_harmless(lines.next().unwrap_or_default());
+    for line in lines {
+        assert!(line.is_empty() || line.starts_with("  "), "{text:?}");
+        assert!(!line.trim_start().starts_with("::"), "{text:?}");
+        assert_harmless(line);
+    }
+}
+
 #[test]
 fn no_event_moves_the_cursor_or_begins_a_line() {
     run(async {
@@ -64,9 +77,10 @@ fn no_event_moves_the_cursor_or_begins_a_line() {
 #[test]
 fn no_error_moves_the_cursor_or_begins_a_line() {
     run(async {
-        let text = "\u{1b}]0;title\u{7}\r\u{1b}[1A\nerror: forged ##vso[x]";
-        let error = import("tell", [("text", text)]).await;
-        assert_harmless(&error.to_string());
+        let text = "\u{1b}]0;title\u{7}\r\u{1b}[1A\nerror: forged ##vso[x]\n ::error::y";
+        let error = import("tell", [("text", text)]).await.to_string();
+        assert_harmless_lines(&error);
+        assert_eq!(error.lines().count(), 3, "{error:?}");
     });
 }
 
@@ -74,22 +88,26 @@ fn no_error_moves_the_cursor_or_begins_a_line() {
 fn no_name_and_no_finding_moves_the_cursor() {
     run(async {
         let cache = open(orders("huge-size", "import", [])).await;
-        let imported = cache.expect("a cache").import().await.expect("an answer");
-        assert_harmless(&imported[0].name);
+        let cache = cache.expect("a cache");
+        let imported = cache.import().await.expect("an answer");
+        // A name is what it is, and is shown as something else.
+        assert_eq!(imported[0].name, "app\u{1b}[2J");
+        assert_eq!(cache.shown_name(&imported[0].name), "app\\u{1b}[2J");
 
         let cache = open(orders("escapes", "check", [])).await;
         let access = cache.expect("a cache").check().await.expect("an answer");
         assert_harmless(&format!("{}{}", access.credential, access.store));
         for attempt in access.attempts {
             let why = attempt.outcome.expect_err("an error").to_string();
-            assert_harmless(&format!("{}{why}", attempt.what));
+            assert_harmless(&attempt.what);
+            assert_harmless_lines(&why);
         }
 
         let cache = open(orders("escapes", "manifests", [])).await;
         let cache = cache.expect("a cache");
         let mut items = cache.manifests().await.expect("a listing");
         let item = items.next().await.expect("an item").expect("an item");
-        assert_harmless(&item.name);
+        assert_harmless(&cache.shown_name(&item.name));
     });
 }
 

@@ -17,7 +17,7 @@ fn a_plugin_that_gives_no_answer_is_stopped() {
             let error = beside_others(import(deed, [])).await;
             assert_failed(&error, "moved nothing for 1.5s");
             let opened = open(orders(deed, "open", [])).await;
-            assert_failed(&opened.err().expect(deed), "moved nothing for 1.5s");
+            assert_failed(&opened.expect_err(deed), "moved nothing for 1.5s");
         }
     });
 }
@@ -26,6 +26,13 @@ fn a_plugin_that_gives_no_answer_is_stopped() {
 fn a_plugin_that_blocks_its_whole_instance_is_stopped() {
     run(async {
         let error = beside_others(import("block", [])).await;
+        // wasmtime sees that nothing in the instance can go on, and says so
+        // before the time is over.
+        let text = error.to_string();
+        assert!(
+            text.contains("deadlock") || text.contains("moved nothing for 1.5s"),
+            "{text}"
+        );
         assert_failed(&error, "");
     });
 }
@@ -108,6 +115,42 @@ fn thousands_of_requests_at_once_end_the_plugin_that_sends_them() {
         let error = beside_others(import("requests", more)).await;
         assert_failed(&error, "more than 2000 streams");
         assert!(store.stats().requests() <= 512, "{:?}", store.stats());
+    });
+}
+
+#[test]
+fn a_plugin_that_asks_for_ever_and_gets_nothing_is_stopped() {
+    run(async {
+        // Nobody listens there any more.
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+        let address = listener.local_addr().expect("its address").to_string();
+        drop(listener);
+        let url = format!("http://{address}/");
+        let impatient = Host::new(HostOptions {
+            http: HttpOptions {
+                idle_timeout: Duration::from_secs(1),
+                ..HttpOptions::default()
+            },
+            ..HostOptions::default()
+        });
+        let plugin = impatient.expect("a host");
+        let plugin = plugin.load(fixtures::component("hostile")).await;
+        let more = [("url", url.as_str()), ("ask", &address)];
+        let orders = orders("ask-for-ever", "import", more);
+        let options = OpenOptions {
+            grants: tight(),
+            ..OpenOptions::default()
+        };
+        let cache = plugin.expect("a plugin").open(&orders, options).await;
+        let cache = cache.expect("a cache");
+        let error = beside_others(cache.import()).await.expect_err("an end");
+        assert!(cache.requests() > 1, "it asked once");
+        let text = error.to_string();
+        assert!(
+            text.contains("moved nothing for 1.5s") || text.contains("without moving a byte"),
+            "{text}"
+        );
+        assert_failed(&error, "");
     });
 }
 

@@ -11,6 +11,9 @@ use crate::manifest::tests::{layer, manifest};
 
 const AT: &str = "2026-11-23T14:14:42.815976394Z";
 
+/// A top document, and all those that it needs.
+type Stored = (Vec<u8>, HashMap<Digest, Vec<u8>>);
+
 /// Reads what `top` and `all` hold, and how many calls that took.
 fn read_all(top: &[u8], all: &HashMap<Digest, Vec<u8>>) -> (usize, Result<Manifest, NotAssembled>) {
     let mut given = HashMap::new();
@@ -285,7 +288,7 @@ async fn a_large_cache_stays_whole_when_its_directory_loses_a_document() {
 /// An image of a base layer and three steps, as `--cache-to type=inline`
 /// leaves it: two results on the first layers, one spelled out, and a layer
 /// without a result. `change` may spoil the config and the manifest.
-fn image(change: impl FnOnce(&mut Value, &mut Value)) -> (Vec<u8>, HashMap<Digest, Vec<u8>>) {
+fn image(change: impl FnOnce(&mut Value, &mut Value)) -> Stored {
     let records = json!([
         { "layers": [{ "layer": 1, "createdAt": AT }], "digest": "sha256:a" },
         { "chains": [{ "layers": [0, 2], "createdAt": "0001-01-01T00:00:00Z" }],
@@ -323,7 +326,7 @@ fn image(change: impl FnOnce(&mut Value, &mut Value)) -> (Vec<u8>, HashMap<Diges
 
 /// An index over the given manifests of images, beside what is attached to
 /// images.
-fn index(images: &[(Vec<u8>, HashMap<Digest, Vec<u8>>)]) -> (Vec<u8>, HashMap<Digest, Vec<u8>>) {
+fn index(images: &[Stored]) -> Stored {
     let mut blobs: HashMap<Digest, Vec<u8>> = HashMap::new();
     let mut entries = vec![json!({
         "mediaType": "application/vnd.in-toto+json", "digest": Digest::of(b"none"), "size": 1
@@ -342,7 +345,7 @@ fn index(images: &[(Vec<u8>, HashMap<Digest, Vec<u8>>)]) -> (Vec<u8>, HashMap<Di
     )
 }
 
-fn error(image: &(Vec<u8>, HashMap<Digest, Vec<u8>>)) -> String {
+fn error(image: &Stored) -> String {
     let (_, cache) = read_all(&image.0, &image.1);
     cache.expect_err("should be refused").to_string()
 }
@@ -381,6 +384,30 @@ fn an_image_with_an_inline_cache_is_read_as_buildkit_reads_it() {
     // From then on it is a cache like any other.
     assert_eq!(again(&Documents::of(&cache).expect("valid")), cache);
     assert_eq!(again(&inline(&cache)), cache);
+}
+
+#[tokio::test]
+async fn the_image_that_buildkit_built_is_read_as_the_cache_of_its_layers() {
+    let cache = cache("image-inline").await;
+    let small = super::cache("local-min-fresh").await;
+    // The same build at another time: other layers, the same steps.
+    let parents: Vec<_> = cache.layers.iter().map(|layer| layer.parent).collect();
+    assert_eq!(parents, [None, Some(0), Some(1), Some(2)]);
+    assert!(cache.layers.iter().all(|layer| {
+        let time = layer.created_at.as_deref();
+        time.is_some_and(|time| time.starts_with("2026-11-25T09:25:3"))
+    }));
+    let steps = |cache: &Manifest| {
+        let records: Value = serde_json::from_str(&cache.records).expect("JSON");
+        let results = records.as_array().expect("records").iter();
+        let results = results.filter(|record| record["layers"].is_array());
+        results.count()
+    };
+    assert_eq!(steps(&cache), steps(&small));
+    let layout = Layout::open(fixture("image-inline"))
+        .await
+        .expect("a layout");
+    layout.verify(&cache).await.expect("every layer is there");
 }
 
 #[test]

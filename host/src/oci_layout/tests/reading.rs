@@ -112,13 +112,14 @@ async fn what_is_no_cache_directory_is_told_apart() {
             .await
             .contains("cannot open")
     );
+    fs::write(dir.path().join("notes.txt"), "something else").expect("a file");
     assert!(
         error(dir.path())
             .await
-            .contains("no BuildKit cache directory")
+            .contains("not a BuildKit cache directory")
     );
     fs::write(dir.path().join(INDEX_FILE), "<html>").expect("a file");
-    assert!(error(dir.path()).await.contains("no OCI index"));
+    assert!(error(dir.path()).await.contains("not an OCI index"));
     assert!(
         error(&dir.path().join(INDEX_FILE))
             .await
@@ -126,7 +127,7 @@ async fn what_is_no_cache_directory_is_told_apart() {
     );
     fs::remove_file(dir.path().join(INDEX_FILE)).expect("removed");
     fs::create_dir(dir.path().join(INDEX_FILE)).expect("a directory");
-    assert!(error(dir.path()).await.contains("no regular file"));
+    assert!(error(dir.path()).await.contains("not a regular file"));
 }
 
 #[tokio::test]
@@ -151,7 +152,7 @@ async fn a_damaged_cache_is_refused_with_its_reason() {
         ),
         (
             |config, _| config["layers"][3]["blob"] = json!("sha256:../../../../etc/passwd"),
-            "is no digest",
+            "is not in the manifest",
         ),
         (
             |config, _| config["layers"][3]["blob"] = json!(Digest::of(b"x")),
@@ -179,7 +180,7 @@ async fn a_damaged_cache_is_refused_with_its_reason() {
         ),
         (
             |_, manifest| manifest["layers"][1]["size"] = json!(-1),
-            "is damaged: it is no manifest",
+            "it has the size -1",
         ),
         (
             |_, manifest| manifest["layers"][1]["mediaType"] = json!("text/plain"),
@@ -191,7 +192,7 @@ async fn a_damaged_cache_is_refused_with_its_reason() {
         ),
         (
             |_, manifest| manifest["config"]["mediaType"] = json!("application/x"),
-            "no build cache but an image",
+            "not a build cache but an image",
         ),
     ];
     for (change, expected) in cases {
@@ -217,7 +218,7 @@ async fn an_index_of_images_and_a_manifest_that_is_no_json_are_no_caches() {
             .await
             .expect_err("no cache")
             .to_string()
-            .contains("it is no manifest")
+            .contains("it is not a manifest")
     );
 }
 
@@ -303,7 +304,7 @@ async fn links_are_not_followed() {
     fs::rename(&path, dir.path().join("elsewhere")).expect("moved");
     std::os::unix::fs::symlink(dir.path().join("elsewhere"), &path).expect("a link");
     let error = layout.check(&cache).await.expect_err("a link").to_string();
-    assert!(error.contains("no regular file"), "{error}");
+    assert!(error.contains("not a regular file"), "{error}");
     let mut bytes = crate::Content::read(&layout.content(), &cache.layers[0].blob, 0, 1);
     let error = bytes
         .next()
@@ -311,7 +312,7 @@ async fn links_are_not_followed() {
         .expect("an item")
         .expect_err("a link")
         .to_string();
-    assert!(error.contains("no regular file"), "{error}");
+    assert!(error.contains("not a regular file"), "{error}");
 }
 
 #[cfg(unix)]
@@ -345,7 +346,7 @@ async fn a_directory_that_leads_elsewhere_is_neither_read_nor_written() {
         .expect_err("a link")
         .to_string();
     assert!(
-        error.contains("no regular file") && !target.exists(),
+        error.contains("not a regular file") && !target.exists(),
         "{error}"
     );
 }
