@@ -1,9 +1,13 @@
 //! What is given out: whole, byte for byte, and nothing that cannot be delivered.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
+use build_cache_gateway::Store;
 use build_cache_gateway::memory::MemoryStore;
-use build_cache_host::Digest;
+use build_cache_host::oci_layout::{Assembly, assemble};
+use build_cache_host::{Digest, Layer, Manifest};
+use serde_json::json;
 
 use crate::world::{Setup, World, digest_of, header, json_of, refusal};
 
@@ -257,5 +261,89 @@ async fn a_manifest_comes_back_as_it_was_written() {
     assert_eq!(
         by_digest.bytes().await.expect("a body"),
         answer.bytes().await.expect("a body")
+    );
+}
+
+/// BuildKit reads at most 1 MiB of the manifest that a tag leads to, and of a
+/// config of its own kind; of an image behind an index it reads everything.
+#[tokio::test]
+async fn a_cache_of_any_size_is_given_in_a_form_that_buildkit_reads() {
+    const LAYERS: u32 = 10_000;
+    const READ: usize = 1 << 20;
+    let store = MemoryStore::new();
+    let layers: Vec<Layer> = (0..LAYERS)
+        .map(|number| {
+            let bytes = number.to_le_bytes();
+            let blob = store.insert(bytes.to_vec());
+            Layer {
+                size: bytes.len() as u64,
+                media_type: "application/vnd.oci.image.layer.v1.tar+gzip".to_owned(),
+                diff_id: blob.clone(),
+                blob,
+                created_at: Some("2026-01-01T00:00:00Z".to_owned()),
+                // A few steps on top of each other, many times.
+                parent: (number % 20 > 0).then(|| number - 1),
+            }
+        })
+        .collect();
+    let records: Vec<_> = (0..LAYERS)
+        .map(|number| {
+            json!({
+                "layers": [{ "layer": number, "createdAt": "2026-01-01T00:00:00Z" }],
+                "digest": Digest::of(&number.to_be_bytes()),
+            })
+        })
+        .collect();
+    let records = serde_json::to_string(&records).expect("JSON");
+    let manifest = Manifest { layers, records };
+    store.publish("app/large", &manifest).await.expect("stored");
+
+    let world = World::with(store, Setup::default()).await;
+    let top = world.get("/v2/app/manifests/large").await;
+    let index_type = "application/vnd.oci.image.index.v1+json";
+    assert_eq!(header(&top, "content-type"), index_type);
+    let top = top.bytes().await.expect("a body");
+    assert!(top.len() <= READ);
+    // All that it names can be had where a registry's clients look for it.
+    let mut documents = HashMap::new();
+    let cache = loop {
+        match assemble(&top, &documents).expect("a cache") {
+            Assembly::Whole(cache) => break cache,
+            Assembly::Needs(needs) => {
+                for need in needs {
+                    let kind = if need.is_manifest {
+                        "manifests"
+                    } else {
+                        "blobs"
+                    };
+                    let answer = world.get(&format!("/v2/app/{kind}/{}", need.digest)).await;
+                    assert_eq!(answer.status(), 200);
+                    let bytes = answer.bytes().await.expect("a body").to_vec();
+                    assert_eq!(bytes.len() as u64, need.size);
+                    documents.insert(need.digest, bytes);
+                }
+            }
+        }
+    };
+    assert!(documents.values().any(|document| document.len() > READ));
+    assert_eq!(cache.layers, manifest.layers);
+    assert_eq!(world.store.calls().find, 1, "all layers at once");
+
+    // The same form is taken in.
+    for (digest, bytes) in &documents {
+        assert_eq!(world.try_upload(bytes, digest).await.status(), 201);
+    }
+    let headers = [("content-type", index_type)];
+    let path = "/v2/app/manifests/again";
+    let answer = world.send("PUT", path, &headers, top.to_vec()).await;
+    assert_eq!(
+        answer.status(),
+        201,
+        "{}",
+        answer.text().await.expect("text")
+    );
+    assert_eq!(
+        world.store.manifest("app/again").expect("a cache").layers,
+        cache.layers
     );
 }
