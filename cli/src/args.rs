@@ -7,6 +7,8 @@ use std::path::PathBuf;
 use clap::builder::NonEmptyStringValueParser;
 use clap::{Parser, Subcommand};
 
+use crate::gateway::{ServeArgs, WithArgs};
+
 /// Moves BuildKit caches between a local cache directory and a store.
 ///
 /// The directory is what `docker buildx build --cache-to type=local,dest=DIR`
@@ -48,6 +50,10 @@ pub struct OutputArgs {
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Let builders use a store directly, through a registry on this machine
+    Serve(Box<ServeArgs>),
+    /// Run one command with such a registry
+    With(Box<WithArgs>),
     /// Send the cache in a directory to a store
     Push(PushArgs),
     /// Fetch a cache from a store into a directory
@@ -67,6 +73,11 @@ impl Command {
     /// at its end. What a push leaves is what the next one takes up.
     pub fn cleans_up(&self) -> bool {
         matches!(self, Self::Check(_) | Self::Login(_))
+    }
+
+    /// Whether it decides for itself what a signal means.
+    pub fn heeds_signals(&self) -> bool {
+        matches!(self, Self::Serve(_) | Self::With(_))
     }
 }
 

@@ -20,6 +20,8 @@ use crate::{failure, json};
 
 const ERROR: Style = AnsiColor::Red.on_default().bold();
 const WARNING: Style = AnsiColor::Yellow.on_default().bold();
+/// A server may warn for weeks; so many are kept for the end.
+const MAX_WARNINGS: usize = 1000;
 const FAINT: Style = Style::new().dimmed();
 
 /// Where everything is shown. Cheap to clone; clones share everything.
@@ -78,6 +80,19 @@ impl Console {
         self.0.verbose
     }
 
+    /// Whether everything is to be shown as JSON.
+    pub fn is_json(&self) -> bool {
+        self.0.json
+    }
+
+    /// Something that happened, as a line of JSON. A reader that has seen enough
+    /// is no failure.
+    pub fn event(&self, event: &impl Serialize) {
+        if let Ok(line) = serde_json::to_string(event) {
+            let _ = print(&line);
+        }
+    }
+
     /// Where progress bars are drawn, on standard error.
     pub fn bars(&self) -> &MultiProgress {
         &self.0.bars
@@ -97,7 +112,9 @@ impl Console {
             .warnings
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
-        warnings.push(text);
+        if warnings.len() < MAX_WARNINGS {
+            warnings.push(text);
+        }
     }
 
     /// A line of progress.

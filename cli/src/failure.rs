@@ -23,6 +23,10 @@ pub struct MisusedName(pub String);
 #[derive(Debug)]
 pub struct Answered;
 
+/// The program ends with this code, and everything has been said.
+#[derive(Debug, Clone, Copy)]
+pub struct Exit(pub u8);
+
 /// Somebody wants the program to end.
 #[derive(Debug, Clone, Copy)]
 pub enum Interrupted {
@@ -39,6 +43,7 @@ pub enum Interrupted {
 impl std::error::Error for Misuse {}
 impl std::error::Error for MisusedName {}
 impl std::error::Error for Answered {}
+impl std::error::Error for Exit {}
 impl std::error::Error for Interrupted {}
 
 impl std::fmt::Display for Misuse {
@@ -59,6 +64,12 @@ impl std::fmt::Display for Answered {
     }
 }
 
+impl std::fmt::Display for Exit {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "exit code {}", self.0)
+    }
+}
+
 impl std::fmt::Display for Interrupted {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("stopped before the end; run the command again to continue from here")
@@ -74,6 +85,9 @@ pub fn exit_code(error: &anyhow::Error) -> u8 {
             Interrupted::Terminated => 143,
             Interrupted::HungUp => 129,
         };
+    }
+    if let Some(Exit(code)) = error.downcast_ref() {
+        return *code;
     }
     let misused = error.downcast_ref::<Misuse>().is_some()
         || error.downcast_ref::<MisusedName>().is_some()

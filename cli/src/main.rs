@@ -14,6 +14,7 @@ mod args;
 mod check;
 mod console;
 mod failure;
+mod gateway;
 mod inspect;
 mod json;
 mod progress;
@@ -39,7 +40,7 @@ use clap::error::ErrorKind;
 
 use args::{Args, Command, LoginCommand, OutputArgs, PluginCommand};
 use console::Console;
-use failure::{Answered, Interrupted, Misuse};
+use failure::{Answered, Exit, Interrupted, Misuse};
 
 /// How long a command may go on after it was stopped, to take away what it
 /// should not leave behind: some requests.
@@ -60,6 +61,7 @@ fn main() -> ExitCode {
     let outcome = run(&args, &console);
     if let Err(error) = &outcome
         && !error.is::<Answered>()
+        && !error.is::<Exit>()
     {
         console.failed(error);
     }
@@ -92,6 +94,9 @@ const LAST_WORK: Duration = Duration::from_millis(300);
 fn run(args: &Args, console: &Console) -> Result<()> {
     let runtime = start::runtime()?;
     let outcome = runtime.block_on(async {
+        if args.command.heeds_signals() {
+            return command(&args.command, console).await;
+        }
         let mut command = pin!(command(&args.command, console));
         let by = tokio::select! {
             outcome = &mut command => return outcome,
@@ -116,6 +121,8 @@ async fn command(command: &Command, console: &Console) -> Result<()> {
     match command {
         Command::Push(args) => push::run(args, console).await,
         Command::Pull(args) => pull::run(args, console).await,
+        Command::Serve(args) => gateway::serve(args, console).await,
+        Command::With(args) => gateway::with(args, console).await,
         Command::Check(args) | Command::Login(LoginCommand::Check(args)) => {
             check::run(args, console).await
         }

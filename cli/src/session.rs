@@ -21,7 +21,7 @@ pub type OnEvent = Arc<dyn Fn(Event) + Send + Sync>;
 /// A plugin, and what it is trusted with.
 pub struct Loaded {
     pub plugin: Plugin,
-    policy: Policy,
+    pub policy: Policy,
 }
 
 /// Loads the plugin for the type of `spec`. The user chose its file for this
@@ -75,6 +75,18 @@ pub async fn open(
     on_event: OnEvent,
     console: &Console,
 ) -> Result<Cache> {
+    let (attributes, options) = how_to_open(loaded, spec, content, on_event, console)?;
+    Ok(loaded.plugin.open(&attributes, options).await?)
+}
+
+/// What [`open`] opens a cache with, for those who open it again and again.
+pub fn how_to_open(
+    loaded: &Loaded,
+    spec: &CacheSpec,
+    content: Option<Arc<dyn Content>>,
+    on_event: OnEvent,
+    console: &Console,
+) -> Result<(Vec<(String, String)>, OpenOptions)> {
     let Loaded { plugin, policy } = loaded;
     let attributes = secrets::read_files(&spec.attributes, plugin.description())?;
     secrets::of(&attributes, plugin.description()).for_each(|secret| console.hide(&secret));
@@ -84,7 +96,7 @@ pub async fn open(
         on_event: Some(on_event),
         identity: Some(Arc::new(tools::identities())),
     };
-    Ok(plugin.open(&attributes, options).await?)
+    Ok((attributes, options))
 }
 
 /// Sets up a host that keeps compiled plugins in the user's cache folder.

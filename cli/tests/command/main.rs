@@ -2,6 +2,7 @@
 //! and a store that checks signatures.
 
 mod check;
+mod gateway;
 mod granting;
 mod misuse;
 mod names;
