@@ -45,7 +45,7 @@ impl TokenCache {
                 self.tried_at.set(Some(transport.elapsed()));
                 // The one that is held will do until it ends.
                 match get().await {
-                    Ok(token) => return Ok(self.keep(token)),
+                    Ok(token) => return Ok(self.keep(token, transport.time_of_day())),
                     Err(error) if held.expires_at <= transport.time_of_day() => return Err(error),
                     Err(_) => {}
                 }
@@ -61,7 +61,8 @@ impl TokenCache {
             return Ok((held.secret, self.generation.get()));
         }
         self.tried_at.set(Some(transport.elapsed()));
-        Ok(self.keep(get().await?))
+        let token = get().await?;
+        Ok(self.keep(token, transport.time_of_day()))
     }
 
     /// Forgets the token that the store refused, if it is still that one.
@@ -75,7 +76,12 @@ impl TokenCache {
         self.held.borrow().clone().filter(does)
     }
 
-    fn keep(&self, token: Token) -> (Secret, Generation) {
+    /// Holds a new token. One that is good for some time ends the pause: when it
+    /// ends soon, the next is asked for at once.
+    fn keep(&self, token: Token, now: SystemTime) -> (Secret, Generation) {
+        if token.is_good(now) && token.refresh_at.is_none_or(|at| at > now) {
+            self.tried_at.set(None);
+        }
         let Generation(number) = self.generation.get();
         let generation = Generation(number + 1);
         self.generation.set(generation);

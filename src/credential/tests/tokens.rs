@@ -141,6 +141,17 @@ fn a_token_that_ends_soon_is_not_fetched_anew_for_every_request() {
 }
 
 #[test]
+fn a_token_that_was_good_is_replaced_as_soon_as_it_ends_soon() {
+    // Two seconds more than the margin, and the store's clock may be ahead.
+    let transport = Scripted::new(counting("\"expires_in\":302"));
+    let credential = credential(&SECRET);
+    for (pause, expected) in [(0, "Bearer t-1"), (1, "Bearer t-1"), (1, "Bearer t-2")] {
+        transport.pass(Duration::from_secs(pause));
+        assert_eq!(authorized(&credential, &transport).unwrap(), expected);
+    }
+}
+
+#[test]
 fn a_token_that_ends_soon_is_used_where_there_is_no_other() {
     let works = Cell::new(true);
     let transport = Scripted::new(|_: &Request| match works.get() {
