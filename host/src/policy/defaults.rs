@@ -27,6 +27,8 @@ pub(super) const DEFAULTS: &[Defaults] = &[
             ("BUILDKIT_AZURE_STORAGE_ACCOUNT_URL", Servers),
             ("BUILDKIT_AZURE_STORAGE_*", Value),
             ("AZURE_STORAGE_CONNECTION_STRING", Servers),
+            // It may be a whole SAS URL, as the portal shows it.
+            ("AZURE_STORAGE_SAS_TOKEN", Servers),
             ("AZURE_AUTHORITY_HOST", Servers),
             ("AZURE_POD_IDENTITY_AUTHORITY_HOST", Servers),
             ("AZURE_CLIENT_CERTIFICATE_PATH", File),

@@ -45,7 +45,7 @@ fn arc_has_no_file_read_but_its_own_keys() {
             let variables = world.service.arc_env();
             let error = world.push(&variables, 1).await.expect_err("refused");
             assert!(matches!(error, Error::Unauthenticated(_)), "{error:?}");
-            assert!(error.to_string().contains("none of its keys"), "{error}");
+            assert!(error.to_string().contains("not one of its keys"), "{error}");
             assert_eq!(world.service.requests(Endpoint::Arc), 0);
         }
     });
