@@ -157,8 +157,8 @@ impl Gateway {
         stats: Arc<Stats>,
     ) -> Self {
         let source = |(label, store)| Source::new(label, store, Arc::clone(&stats));
-        let to = to.map(|to| {
-            let source = source(to);
+        let to = to.map(|(label, store)| {
+            let source = Source::target(label, store, Arc::clone(&stats));
             let pending = Pending::new(Arc::clone(&source), Arc::clone(&stats));
             Target { source, pending }
         });

@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use build_cache_host::{Digest, Error, StoredLayer};
 use futures::StreamExt;
+use sha2::{Digest as _, Sha256};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
@@ -56,6 +57,8 @@ pub(crate) struct Source {
     listing: Mutex<Listing>,
     /// Layers whose bytes were found to be wrong.
     spoiled: Mutex<HashSet<Digest>>,
+    /// Whether a spoiled layer may be removed from it.
+    is_target: bool,
 }
 
 #[derive(Clone)]
@@ -80,8 +83,18 @@ struct Listing {
 }
 
 impl Source {
+    /// A store to read from.
     pub fn new(label: String, store: Arc<dyn Store>, stats: Arc<Stats>) -> Arc<Self> {
-        Arc::new(Self {
+        Arc::new(Self::over(label, store, stats, false))
+    }
+
+    /// The store that is written to.
+    pub fn target(label: String, store: Arc<dyn Store>, stats: Arc<Stats>) -> Arc<Self> {
+        Arc::new(Self::over(label, store, stats, true))
+    }
+
+    fn over(label: String, store: Arc<dyn Store>, stats: Arc<Stats>, is_target: bool) -> Self {
+        Self {
             label,
             store,
             stats,
@@ -89,7 +102,8 @@ impl Source {
             batch: Mutex::default(),
             listing: Mutex::default(),
             spoiled: Mutex::default(),
-        })
+            is_target,
+        }
     }
 
     /// Whether the store has a layer, for a client that would otherwise send it.
@@ -194,7 +208,8 @@ impl Source {
 
     /// Remembers that the store's copy is damaged: it is promised no more, and
     /// replaced as soon as a client sends it.
-    pub fn learn_spoiled(&self, blob: &Digest, reason: &str) {
+    pub fn learn_spoiled(self: &Arc<Self>, blob: &Digest, reason: &str) {
+        self.doubt();
         if self.spoiled().insert(blob.clone()) {
             self.stats.lost(
                 LayerOutcome::Spoiled,
@@ -203,11 +218,57 @@ impl Source {
                     self.label
                 ),
             );
+            if self.is_target {
+                tokio::spawn(Arc::clone(self).take_away(blob.clone()));
+            }
         }
+    }
+
+    /// Removes a spoiled layer, so that no other gateway promises it. It is read
+    /// once more first: it may have been spoiled on its way.
+    async fn take_away(self: Arc<Self>, blob: Digest) {
+        let label = &self.label;
+        match self.try_take_away(&blob).await {
+            Ok(true) => self
+                .stats
+                .warn(format!("{label}: the damaged layer {blob} was removed")),
+            Ok(false) => {}
+            Err(error) => self.stats.warn(format!(
+                "{label}: the damaged layer {blob} stays in the store, since it could not be removed: {error}"
+            )),
+        }
+    }
+
+    async fn try_take_away(&self, blob: &Digest) -> Result<bool, Error> {
+        let found = self.store.find(std::slice::from_ref(blob)).await?;
+        let Some(Some(seen)) = found.into_iter().next() else {
+            return Ok(false);
+        };
+        let Some(mut chunks) = self.store.read(blob, 0, None).await? else {
+            return Ok(false);
+        };
+        let mut hash = Sha256::new();
+        while let Some(chunk) = chunks.next().await {
+            hash.update(&chunk?);
+        }
+        if Digest::from_hash(hash.finalize().into()) == *blob {
+            self.spoiled().remove(blob);
+            return Ok(false);
+        }
+        // A push may have replaced it meanwhile, which makes it another version.
+        self.store.remove(blob, &seen).await
+    }
+
+    /// Forgets which layers are there: where one is gone or damaged, others may
+    /// be too, and a builder would fail on each of them in turn.
+    fn doubt(&self) {
+        self.memory().retain(|_, seen| seen.layer.is_none());
+        self.listing().listed = None;
     }
 
     /// Remembers that a layer which was promised is gone.
     pub fn learn_lost(&self, blob: &Digest) {
+        self.doubt();
         self.learn_absent(std::slice::from_ref(blob));
         self.stats.lost(
             LayerOutcome::Lost,
@@ -460,6 +521,47 @@ mod tests {
         assert_eq!(found.expect("an answer")[&there], None);
         source.learn_stored(&there, 5);
         assert!(source.has(&there).await.expect("an answer").is_some());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn where_one_layer_is_gone_all_others_are_looked_for_again() {
+        let store = MemoryStore::new();
+        let layers = [&b"one"[..], b"two", b"three"].map(|bytes| store.insert(bytes));
+        let source = source(&store);
+        source.find_all(&layers).await.expect("an answer");
+        store.remove_all();
+        source.learn_lost(&layers[0]);
+        let found = source.find_all(&layers).await.expect("an answer");
+        assert!(found.values().all(Option::is_none), "{found:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_damaged_layer_is_removed_from_the_store_that_is_written_to() {
+        for (is_target, is_damaged, stays) in [
+            (true, true, false),
+            (true, false, true),
+            (false, true, true),
+        ] {
+            let store = MemoryStore::new();
+            let there = store.insert(&b"there"[..]);
+            if is_damaged {
+                store.spoil(&there, &b"their"[..]);
+            }
+            let arc = Arc::clone(&store) as _;
+            let source = match is_target {
+                true => Source::target("test".to_owned(), arc, Stats::new(None)),
+                false => Source::new("test".to_owned(), arc, Stats::new(None)),
+            };
+            source.learn_spoiled(&there, "its digest is another");
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            assert_eq!(
+                store.get(&there).is_some(),
+                stays,
+                "{is_target} {is_damaged}"
+            );
+            // What was only spoiled on its way is good.
+            assert_eq!(source.is_spoiled(&there), is_damaged);
+        }
     }
 
     #[tokio::test(start_paused = true)]

@@ -468,7 +468,7 @@ fn an_image_that_is_wrong_is_refused_with_its_reason() {
         ),
         (
             |config, _| config["rootfs"]["diff_ids"][0] = json!("sha512:x"),
-            "is no digest",
+            "is not a digest",
         ),
         (
             |config, _| config["moby.buildkit.cache.v0"] = json!("%"),
