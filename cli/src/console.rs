@@ -86,7 +86,7 @@ impl Console {
     }
 
     /// Something that happened, as a line of JSON. A reader that has seen enough
-    /// is no failure.
+    /// is not a failure.
     pub fn event(&self, event: &impl Serialize) {
         if let Ok(line) = serde_json::to_string(event) {
             let _ = print(&line);

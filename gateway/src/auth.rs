@@ -39,7 +39,7 @@ impl Password {
         ))
     }
 
-    /// The password itself, for whoever hands it to a client.
+    /// The password itself, for the caller, who hands it to a client.
     pub fn reveal(&self) -> &str {
         &self.0
     }

@@ -4,7 +4,7 @@
 //! layer should not be held to that, so several ranges of it are fetched side by
 //! side ahead of the reader. All readers share the room for what is ahead; the
 //! range that a reader is at needs none of it, because it is handed on as it
-//! arrives. A range that breaks is taken up where it broke. The last chunk is
+//! arrives. A range that breaks is resumed where it broke. The last chunk is
 //! held back until the digest of the whole layer is known to be right.
 
 use std::collections::VecDeque;

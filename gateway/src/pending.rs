@@ -1,6 +1,6 @@
 //! Layers on their way from the spool to the store. They are stored as soon as
-//! they are whole, side by side, while the client goes on; whoever needs one to
-//! be durable waits for it here.
+//! they are whole, side by side, while the client goes on; a request that needs
+//! one to be durable waits for it here.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -19,8 +19,8 @@ use crate::stats::Stats;
 const AT_ONCE: usize = 64;
 const SMALL: u64 = 512 << 10;
 const LARGE_SHARE: u32 = 16;
-/// After a failure of the store, clients that begin an upload are told at once
-/// for this time, so that they do not send what cannot be stored.
+/// After a failure of the store, clients that begin an upload get an error at
+/// once for this time, so that they do not send what cannot be stored.
 const DOWN_FOR: Duration = Duration::from_secs(5);
 
 /// The layers on their way to one store.

@@ -25,7 +25,7 @@ pub(crate) type Reply = Response<Body>;
 pub(crate) const CONTENT_DIGEST: HeaderName = HeaderName::from_static("docker-content-digest");
 /// The upload that is meant.
 const UPLOAD_UUID: HeaderName = HeaderName::from_static("docker-upload-uuid");
-/// What a registry says of itself; some clients look for it.
+/// How a registry identifies itself; some clients look for it.
 pub(crate) const API_VERSION: HeaderName =
     HeaderName::from_static("docker-distribution-api-version");
 

@@ -370,7 +370,7 @@ impl Source {
         }
     }
 
-    /// Asks the store, together with whoever asks within some milliseconds.
+    /// Asks the store, together with other requests of the same milliseconds.
     async fn ask(self: &Arc<Self>, blob: &Digest) -> Result<Option<StoredLayer>, Arc<Error>> {
         let mut answers = self.join_batch(blob);
         let answers = answers.wait_for(Option::is_some).await;

@@ -1,5 +1,5 @@
 //! What this run did, counted once: for the monitoring system, for the page, for
-//! the lines at the end, and as notices for whoever embeds the gateway.
+//! the lines at the end, and as notices for the program that embeds the gateway.
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

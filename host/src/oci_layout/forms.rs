@@ -224,7 +224,7 @@ pub struct DocumentRef {
 #[derive(Debug, thiserror::Error)]
 pub enum NotAssembled {
     /// It is something else, such as an image without a cache.
-    #[error("this is no build cache but {found}")]
+    #[error("this is not a build cache but {found}")]
     NotACache {
         /// What it is.
         found: String,
@@ -261,7 +261,7 @@ pub enum NotAssembled {
 /// one. Start with no documents. After at most five calls the cache is whole,
 /// as long as everything that was needed is given.
 ///
-/// Whoever fetches the documents compares their sizes and digests.
+/// The caller fetches the documents, and compares their sizes and digests.
 ///
 /// # Errors
 /// When it is not a cache, or a damaged one, or BuildKit could not use it.

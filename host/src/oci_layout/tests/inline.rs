@@ -445,7 +445,7 @@ fn the_caches_of_an_image_for_several_platforms_become_one() {
     assert_eq!(read_all(outer.as_bytes(), &all).1.expect("a cache"), cache);
     assert_eq!(
         error(&index(&[without])),
-        "this is no build cache but an index without a cache's config, \
+        "this is not a build cache but an index without a cache's config, \
          as an image for several platforms has"
     );
 }
@@ -456,7 +456,7 @@ fn an_image_that_is_wrong_is_refused_with_its_reason() {
     let cases: [(Change, &str); 14] = [
         (
             |config, _| config["moby.buildkit.cache.v0"] = Value::Null,
-            "no build cache but an image without a cache in its config",
+            "not a build cache but an image without a cache in its config",
         ),
         (
             |config, _| config["rootfs"]["diff_ids"] = json!([]),
