@@ -1,6 +1,8 @@
 //! What this run did, counted once: for the monitoring system, for the page, for
 //! the lines at the end, and as notices for the program that embeds the gateway.
 
+mod summary;
+
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -15,6 +17,8 @@ use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 use serde::Serialize;
 use tokio::time::Instant;
+
+pub use summary::{CacheLine, ServingPlugin, SlowRequest, Summary};
 
 /// How many warnings, slow requests and lost layers the page shows.
 const SHOWN: usize = 20;
@@ -126,84 +130,6 @@ struct Seen {
     slow: Vec<SlowRequest>,
     lost: Vec<String>,
     warnings: VecDeque<String>,
-}
-
-/// A plugin that serves.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct ServingPlugin {
-    /// Where it serves: `to`, or which `from`.
-    pub role: String,
-    /// Its type.
-    pub r#type: String,
-    /// Its version.
-    pub version: String,
-    /// The digest of the component.
-    pub digest: Digest,
-}
-
-/// A cache, as the page shows it.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
-pub struct CacheLine {
-    /// How often it was given out.
-    pub imported: u64,
-    /// How often it was stored.
-    pub published: u64,
-    /// How often it was asked for and not there.
-    pub absent: u64,
-    /// How many layers it had the last time.
-    pub layers: usize,
-    /// Their bytes.
-    pub bytes: u64,
-    /// How many layers were left out the last time.
-    pub left_out: usize,
-}
-
-/// A request that took long.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct SlowRequest {
-    /// Its method and path.
-    pub what: String,
-    /// How long it took, in seconds.
-    pub seconds: f64,
-}
-
-/// What this run did so far.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Summary {
-    /// How long it has run, in seconds.
-    pub seconds: f64,
-    /// Which plugins serve.
-    pub plugins: Vec<ServingPlugin>,
-    /// The caches by their names.
-    pub caches: BTreeMap<String, CacheLine>,
-    /// Layers of the caches that were given out, each counted once.
-    pub layers_there: u64,
-    /// Their bytes.
-    pub bytes_there: u64,
-    /// How many of them a client fetched.
-    pub layers_wanted: u64,
-    /// The bytes that were read from the store.
-    pub bytes_fetched: u64,
-    /// Layers that were sent to the store.
-    pub layers_stored: u64,
-    /// Layers that clients sent and the store had.
-    pub layers_reused: u64,
-    /// The bytes that were sent to the store.
-    pub bytes_stored: u64,
-    /// Layers that the store lost or spoiled.
-    pub layers_lost: u64,
-    /// Requests to the store that were sent again.
-    pub retries: u64,
-    /// The bytes in the spool at this moment.
-    pub spool_bytes: u64,
-    /// The uploads that are open at this moment.
-    pub uploads: u64,
-    /// The slowest requests.
-    pub slow: Vec<SlowRequest>,
-    /// What was lost.
-    pub lost: Vec<String>,
-    /// The latest warnings.
-    pub warnings: VecDeque<String>,
 }
 
 #[derive(Debug, Clone, Hash, PartialEq, Eq, EncodeLabelSet)]
@@ -566,148 +492,5 @@ impl Seen {
     }
 }
 
-impl Summary {
-    /// What this run did, in four lines.
-    pub fn lines(&self) -> [String; 4] {
-        let there = match self.layers_there {
-            0 => "no cache was there to use".to_owned(),
-            there => format!(
-                "{} of {there} layers used, {} of {} fetched",
-                self.layers_wanted,
-                size(self.bytes_fetched),
-                size(self.bytes_there)
-            ),
-        };
-        let sent = format!(
-            "{} layers sent ({}), {} there before",
-            self.layers_stored,
-            size(self.bytes_stored),
-            self.layers_reused
-        );
-        let published: Vec<_> = self
-            .caches
-            .iter()
-            .filter(|(_, line)| line.published > 0)
-            .map(|(name, line)| format!("{name} ({} layers, {})", line.layers, size(line.bytes)))
-            .collect();
-        let published = match published.len() {
-            0 => "no cache was stored".to_owned(),
-            1..=3 => format!("stored {}", published.join(", ")),
-            more => format!("stored {more} caches"),
-        };
-        let trouble = match (self.layers_lost, self.retries) {
-            (0, 0) => "nothing was lost".to_owned(),
-            (lost, retries) => format!("{lost} layers lost or damaged, {retries} requests retried"),
-        };
-        [there, sent, published, trouble]
-    }
-}
-
-/// A number of bytes as people write it.
-fn size(bytes: u64) -> String {
-    const UNITS: [&str; 4] = ["kB", "MB", "GB", "TB"];
-    if bytes < 1000 {
-        return format!("{bytes} B");
-    }
-    let mut number = bytes as f64 / 1000.0;
-    let mut unit = 0;
-    while number >= 999.95 && unit + 1 < UNITS.len() {
-        number /= 1000.0;
-        unit += 1;
-    }
-    format!("{number:.1} {}", UNITS[unit])
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn layers(names: &[&str]) -> HashMap<Digest, u64> {
-        names
-            .iter()
-            .map(|name| (Digest::of(name.as_bytes()), 1_000_000))
-            .collect()
-    }
-
-    #[test]
-    fn a_run_ends_in_four_lines() {
-        let stats = Stats::new(None);
-        assert_eq!(
-            stats.summary().lines(),
-            [
-                "no cache was there to use",
-                "0 layers sent (0 B), 0 there before",
-                "no cache was stored",
-                "nothing was lost"
-            ]
-        );
-        stats.imported("app/main", &layers(&["a", "b", "c"]), 1);
-        stats.imported("app/main", &layers(&["a", "b", "c"]), 1);
-        for blob in [&b"a"[..], b"a", b"of no cache"] {
-            stats.wanted(&Digest::of(blob));
-        }
-        stats.fetched(1_000_000);
-        stats.stored(&Digest::of(b"new"), 2_345_678_901, false, Duration::ZERO);
-        stats.stored(&Digest::of(b"a"), 1_000_000, true, Duration::ZERO);
-        stats.published("app/main", 4, 3_000_000);
-        stats.lost(LayerOutcome::Lost, "a layer is gone".to_owned());
-        assert_eq!(
-            stats.summary().lines(),
-            [
-                "1 of 3 layers used, 1.0 MB of 3.0 MB fetched",
-                "1 layers sent (2.3 GB), 1 there before",
-                "stored app/main (4 layers, 3.0 MB)",
-                "1 layers lost or damaged, 0 requests retried"
-            ]
-        );
-    }
-
-    #[test]
-    fn metrics_have_the_names_that_monitoring_systems_expect() {
-        let stats = Stats::new(None);
-        stats.request("HEAD", "/v2/x", "blob", 200, Duration::from_millis(2));
-        stats.request("EVIL", "/v2/x", "blob", 405, Duration::from_millis(2));
-        stats.lookup(true, false);
-        stats.set_plugins(vec![ServingPlugin {
-            role: "to".to_owned(),
-            r#type: "azblob".to_owned(),
-            version: "0.1.0".to_owned(),
-            digest: Digest::of(b""),
-        }]);
-        let text = stats.metrics();
-        for line in [
-            r#"build_cache_gateway_requests_total{method="HEAD",route="blob",status="200"} 1"#,
-            r#"build_cache_gateway_requests_total{method="other",route="blob",status="405"} 1"#,
-            r#"build_cache_gateway_lookups_total{answered_by="memory",found="no"} 1"#,
-            r#"build_cache_gateway_request_seconds_count{route="blob"} 2"#,
-            r#"build_cache_gateway_plugin_info{role="to",type="azblob",version="0.1.0","#,
-            "# EOF",
-        ] {
-            assert!(text.contains(line), "{line} is not in\n{text}");
-        }
-        assert_eq!(text.matches("# EOF").count(), 1);
-    }
-
-    #[test]
-    fn any_number_of_names_takes_bounded_memory() {
-        let stats = Stats::new(None);
-        (0..1000).for_each(|n| stats.absent(&format!("app/{n}")));
-        let summary = stats.summary();
-        assert_eq!(summary.caches.len(), CACHES + 1);
-        assert_eq!(summary.caches["(others)"].absent, 800);
-    }
-
-    #[test]
-    fn sizes_are_readable() {
-        let cases = [
-            (0, "0 B"),
-            (999, "999 B"),
-            (1000, "1.0 kB"),
-            (999_999, "1.0 MB"),
-            (5 << 40, "5.5 TB"),
-        ];
-        for (bytes, text) in cases {
-            assert_eq!(size(bytes), text);
-        }
-    }
-}
+mod tests;

@@ -284,7 +284,7 @@ mod tests {
             authorities: ["*.store.example", "10.0.0.1", "169.254.169.254"]
                 .map(str::to_owned)
                 .into(),
-            files: vec!["/root/.ssh/*".into()],
+            files: vec!["/etc/ssh/*".into()],
             scopes: vec!["https://management.example/.default".into()],
             ..description(&["AZURE_CLIENT_ID", "DOCKER_HOST"])
         };
@@ -294,7 +294,7 @@ mod tests {
         assert!(granted.files.is_empty() && granted.scopes.is_empty());
         assert_eq!(asked.environment, ["DOCKER_HOST"]);
         assert_eq!(asked.authorities, ["10.0.0.1"]);
-        assert_eq!(asked.files, ["/root/.ssh/*"]);
+        assert_eq!(asked.files, ["/etc/ssh/*"]);
         assert_eq!(asked.scopes, ["https://management.example/.default"]);
         assert!(!asked.is_empty());
     }

@@ -92,7 +92,7 @@ mod tests {
         assert!(looks_like_a_key("x U0VDUkVUU0VDUkVUU0VD x"));
         for text in [
             "manifests_prefix",
-            "/home/runner/work/Project-1/cache",
+            "/home/runner/src/Project-1/cache",
             "/tmp/.tmpAbC1dE/missing",
             "https://acct.blob.core.windows.net",
         ] {
