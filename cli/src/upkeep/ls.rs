@@ -181,7 +181,7 @@ impl Listed {
         let unreadable = self.names.iter().filter(is_unreadable).count();
         if unreadable > 0 {
             text.push_str(&format!(
-                ". {} cannot be read, and their layers are not counted",
+                ". These sums leave out {} that cannot be read",
                 number(unreadable, "name")
             ));
         }
@@ -265,12 +265,12 @@ mod tests {
     fn a_store_is_a_table_with_a_line_for_each_name() {
         let text = listed(None).text(&console(), 1000);
         let expected = "\
-NAME    LAYERS      SIZE         OWN    SHARED   AGE          STATE
-main        10   1.50 MB   500.00 kB   1.00 MB   10 seconds   whole
-a\\nb        10   1.50 MB   500.00 kB   1.00 MB   -            1 layer lost
-bad          -         -           -         -   0 seconds    unreadable: damaged
+NAME      LAYERS      SIZE         OWN    SHARED   AGE          STATE
+main          10   1.50 MB   500.00 kB   1.00 MB   10 seconds   whole
+a\\u{a}b       10   1.50 MB   500.00 kB   1.00 MB   -            1 layer lost
+bad            -         -           -         -   0 seconds    unreadable: damaged
 
-3 names: 15 layers, 2.00 MB. 1 name cannot be read, and their layers are not counted";
+3 names: 15 layers, 2.00 MB. These sums leave out 1 name that cannot be read";
         assert_eq!(text, expected);
     }
 
