@@ -4,7 +4,7 @@
 use std::collections::{HashMap, HashSet};
 
 use anyhow::Result;
-use build_cache_host::CacheSpec;
+use build_cache_host::{Cache, CacheSpec, Error, ManifestInfo};
 use futures::stream::{self, StreamExt};
 use serde::Serialize;
 
@@ -25,7 +25,7 @@ struct Removed {
     removed: Vec<String>,
     /// The names that the store does not have.
     absent: Vec<String>,
-    /// The names that another client wrote or removed after they were listed.
+    /// The names that another client wrote after they were listed, and that stay.
     changed: Vec<String>,
     /// The names that could not be removed.
     failed: Vec<Failed>,
@@ -65,7 +65,7 @@ async fn remove(args: &NamesArgs, spec: &CacheSpec, console: &Console) -> Result
     removed.absent = absent;
     let present: Vec<String> = present;
     let outcomes: Vec<_> = stream::iter(present.iter().filter_map(|name| infos.get(name)))
-        .map(|info| cache.remove_manifest(info))
+        .map(|info| remove_one(&cache, info))
         .buffered(AT_ONCE)
         .collect()
         .await;
@@ -80,6 +80,16 @@ async fn remove(args: &NamesArgs, spec: &CacheSpec, console: &Console) -> Result
         }
     }
     Ok(removed)
+}
+
+/// Removes the version that was listed. False where the name still exists in
+/// another version. If the answer to a removal is lost, the repeated request finds
+/// nothing, as it does if another client was faster: either way the name is gone.
+async fn remove_one(cache: &Cache, info: &ManifestInfo) -> Result<bool, Error> {
+    if cache.remove_manifest(info).await? {
+        return Ok(true);
+    }
+    Ok(matches!(cache.load(&info.name).await, Ok(None)))
 }
 
 impl Outcome for Removed {
@@ -102,8 +112,8 @@ impl Outcome for Removed {
         let changed = self.changed.iter().map(|name| {
             let name = console.name(name);
             format!(
-                "the cache `{name}` was not removed, because another client wrote or removed it in \
-                 the meantime; look again with `build-cache ls`"
+                "the cache `{name}` was not removed, because another client wrote it in the \
+                 meantime; look again with `build-cache ls`"
             )
         });
         let failed = self.failed.iter().map(|Failed { name, error }| {

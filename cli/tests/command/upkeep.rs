@@ -409,3 +409,34 @@ fn a_secret_in_a_name_is_not_shown() {
     }
     assert_eq!(world.ls()["names"].as_array().map(Vec::len), Some(1));
 }
+
+#[test]
+fn a_removal_whose_answer_is_lost_is_a_removal() {
+    let world = World::new();
+    world.push(&buildkit("local-min-fresh"), "name=app");
+    let lost = Fault::new(Action::LoseAnswer).on(OperationKind::DeleteBlob);
+    world.store.faults().push(lost.times(1));
+    let to = world
+        .cache("prefix=")
+        .replace("max_retries=0", "max_retries=3");
+    let ran = world.run(&["rm", "--json", "app", "--to", &to]).succeeded();
+    assert_eq!(ran.json()["removed"], json!(["app"]), "{ran:?}");
+    assert_eq!(world.store.stats().of(OperationKind::DeleteBlob), 2);
+}
+
+#[test]
+fn a_name_that_the_store_refuses_is_listed_with_the_reason() {
+    let world = World::new();
+    world.push(&buildkit("local-min-fresh"), "name=app;busy");
+    let busy = Fault::new(Action::refuse_with(503, "ServerBusy"));
+    let busy = busy.on(OperationKind::GetBlob).key("manifests/busy");
+    world.store.faults().push(busy);
+    let listed = world.ls();
+    assert_eq!(entry(&listed, "app")["state"], "whole");
+    let busy = entry(&listed, "busy");
+    assert_eq!(busy["state"], "unreadable", "{listed}");
+    assert!(
+        busy["error"].as_str().expect("a reason").contains("503"),
+        "{listed}"
+    );
+}
