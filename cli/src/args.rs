@@ -8,6 +8,7 @@ use clap::builder::NonEmptyStringValueParser;
 use clap::{Parser, Subcommand};
 
 use crate::gateway::{ServeArgs, WithArgs};
+use crate::upkeep::{LsArgs, NamesArgs};
 
 /// Moves BuildKit caches between a local cache directory and a store.
 ///
@@ -60,6 +61,12 @@ pub enum Command {
     Pull(PullArgs),
     /// Say which credential would be used, and try what it may do
     Check(CheckArgs),
+    /// List the caches in a store: their sizes, ages and states
+    Ls(LsArgs),
+    /// Remove names from a store; their layers stay
+    Rm(NamesArgs),
+    /// Mark the layers of names as used now
+    Touch(NamesArgs),
     /// Look at the credential
     #[command(subcommand, hide = true)]
     Login(LoginCommand),

@@ -3,12 +3,12 @@
 //!
 //! From the outside in: this file parses, runs and exits; `args` is what a
 //! user may write, and `usage` what is said where it cannot be understood; `push`,
-//! `pull`, `check` and `inspect` are the commands; `spec` reads which cache is
-//! meant; `session` gets them from there to an open cache, with `search` (where
-//! plugins lie), `secrets` (attributes that come from files) and `tools` (whose
-//! sign-in may be used); `console`, with `json`, and `progress` show what
-//! happens, from the numbers in `tally`; `failure` decides on messages and exit
-//! codes.
+//! `pull`, `check`, `inspect`, and those in `gateway` and `upkeep` are the commands;
+//! `spec` reads which cache is meant; `session` gets them from there to an open
+//! cache, with `search` (where plugins lie), `secrets` (attributes that come from
+//! files) and `tools` (whose sign-in may be used); `console`, with `json`, and
+//! `progress` show what happens, from the numbers in `tally`; `failure` decides on
+//! messages and exit codes.
 
 mod args;
 mod check;
@@ -27,6 +27,7 @@ mod spec;
 mod start;
 mod tally;
 mod tools;
+mod upkeep;
 mod usage;
 
 use std::pin::pin;
@@ -126,6 +127,9 @@ async fn command(command: &Command, console: &Console) -> Result<()> {
         Command::Check(args) | Command::Login(LoginCommand::Check(args)) => {
             check::run(args, console).await
         }
+        Command::Ls(args) => upkeep::ls(args, console).await,
+        Command::Rm(args) => upkeep::rm(args, console).await,
+        Command::Touch(args) => upkeep::touch(args, console).await,
         Command::Plugin(PluginCommand::Inspect { file, grants }) => {
             inspect::inspect(file, grants, console).await
         }

@@ -74,20 +74,7 @@ impl Progress {
             Event::LayerStarted(blob) => self.started(blob),
             Event::LayerRead { blob, bytes } => self.moved(blob, *bytes),
             Event::LayerStored(blob) => self.finished(blob),
-            Event::ManifestStored(name) => self
-                .console
-                .detail(&format!("stored the cache as `{name}`")),
-            Event::Retrying {
-                request,
-                reason,
-                attempt,
-                delay,
-            } => self.console.detail(&format!(
-                "attempt {attempt} of {request} failed: {reason}; again in {} ms",
-                delay.as_millis()
-            )),
-            Event::Warning(text) => self.console.warn(text),
-            _ => {}
+            other => tell(&self.console, other),
         }
     }
 
@@ -193,6 +180,24 @@ impl Bars {
         bar.set_style(style(LAYER));
         bar.set_prefix(short(blob));
         self.layers.insert(blob.clone(), bar);
+    }
+}
+
+/// Shows an event that is about something other than a layer.
+pub fn tell(console: &Console, event: &Event) {
+    match event {
+        Event::ManifestStored(name) => console.detail(&format!("stored the cache as `{name}`")),
+        Event::Retrying {
+            request,
+            reason,
+            attempt,
+            delay,
+        } => console.detail(&format!(
+            "attempt {attempt} of {request} failed: {reason}; again in {} ms",
+            delay.as_millis()
+        )),
+        Event::Warning(text) => console.warn(text),
+        _ => {}
     }
 }
 

@@ -15,4 +15,5 @@ mod scarce;
 mod secrecy;
 mod stopping;
 mod terminal;
+mod upkeep;
 mod world;
